@@ -1,0 +1,1 @@
+"""The camera's party: what runs on the host where the recordings are."""

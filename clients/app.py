@@ -1,0 +1,149 @@
+"""The ClientApp: what a host answers to each message. `clients.app:app` runs unchanged in every place.
+
+| message        | asks                          | tells                                                   |
+|----------------|-------------------------------|---------------------------------------------------------|
+| query.hello    |                               | the views this host serves (none: any it is dealt)      |
+| query.enrol    |                               | each view's clips, and the event labels it can tell     |
+| train.teacher  | one teacher round             | the teacher's weights after it                          |
+| train          | one student round             | tally, and soft labels or weights if wished             |
+| evaluate       | an exam                       | the students' answers, the true ones, the weights' hash |
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from flwr.app import ConfigRecord, Context, Message, MetricRecord
+from flwr.clientapp import ClientApp
+from safetensors.torch import save_file
+
+from clients.camera import Camera
+from clients.memory import recall, remember
+from clients.outfit import exam
+from fedkd.config import from_string
+from fedkd.data.pool import POOLED
+from fedkd.wire import (
+    Letter,
+    about,
+    address,
+    letters,
+    names,
+    number,
+    pack_events,
+    pack_soft,
+    pack_tally,
+    pack_weights,
+    unpack_events,
+    unpack_soft,
+    unpack_weights,
+)
+
+app = ClientApp()
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Which views this host serves, if its operator said so in the node config: ``views="v01,v02"``."""
+    views = [name.strip() for name in str(context.node_config.get("views", "")).split(",") if name.strip()]
+    return Message(address({}, ConfigRecord({"views": views})), reply_to=message)
+
+
+@app.query("enrol")
+def enrol(message: Message, context: Context) -> Message:
+    """Set up the cameras; say how many clips each has and, if asked, which event labels it can tell."""
+    wish = about(message.content)
+
+    def act(name: str, camera: Camera, letter: Letter) -> Letter:
+        labelled = float((camera.view.train.labels >= 0).sum())
+        counts = MetricRecord({"train": len(camera.view.train), "labelled": labelled})
+        told: Letter = {"events": pack_events(camera.event_labels())} if wish["tell"] else {}
+        return {"clips": counts, **told}
+
+    return _each_view(message, context, act)
+
+
+@app.train("teacher")
+def train_teacher(message: Message, context: Context) -> Message:
+    """One round of the federated teacher: from the weights sent to the weights after this view's skeletons."""
+    wish = about(message.content)
+
+    def act(name: str, camera: Camera, letter: Letter) -> Letter:
+        if "events" in letter:
+            camera.hear_events(unpack_events(letter["events"]))
+        if "weights" in letter:
+            camera.adopt_teacher(unpack_weights(letter["weights"]))
+        tally = camera.train_teacher(int(number(wish, "round")))
+        assert camera.teacher is not None
+        return {"tally": pack_tally(tally), "weights": pack_weights(camera.teacher.net.state_dict())}
+
+    return _each_view(message, context, act)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """One round of every student on this host."""
+    wish = about(message.content)
+
+    def act(name: str, camera: Camera, letter: Letter) -> Letter:
+        _listen(camera, letter, int(number(wish, "round")))
+        began = time.perf_counter()
+        tally = camera.train(int(number(wish, "round")))
+        seconds = time.perf_counter() - began
+        reply: Letter = {"tally": pack_tally(tally), "clock": MetricRecord({"seconds": seconds, "lack": camera.lack})}
+        if wish.get("wants_soft"):
+            reply["soft"] = pack_soft(camera.speak())
+        if wish.get("wants_weights"):
+            reply["weights"] = pack_weights(camera.pupil.net.state_dict())
+        return reply
+
+    return _each_view(message, context, act)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Every student's answers to its exam; at the end of a run the students are also written to this host's disk."""
+    overrides = _overrides(context)
+    wish = about(message.content)
+
+    def act(name: str, camera: Camera, letter: Letter) -> Letter:
+        if "weights" in letter:
+            camera.pupil.adopt(unpack_weights(letter["weights"]))
+        if wish.get("save_to"):
+            folder = Path(str(wish["save_to"]))
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(camera.pupil.voice.state_dict(), folder / f"{name}.safetensors")
+        answers, truth = camera.sit(exam(overrides, name))
+        sha = ConfigRecord({"digest": camera.digest()})
+        return {"answers": pack_soft(answers), "truth": pack_events(truth), "student": sha}
+
+    return _each_view(message, context, act)
+
+
+def _listen(camera: Camera, letter: Letter, round: int) -> None:
+    """Take in what the server tells before the student's round."""
+    if "events" in letter:
+        camera.hear_events(unpack_events(letter["events"]))
+    if "soft" in letter:
+        camera.hear_consensus(unpack_soft(letter["soft"]), round)
+    if "teacher" in letter:
+        camera.adopt_teacher(unpack_weights(letter["teacher"]))
+    if "weights" in letter:
+        camera.pupil.adopt(unpack_weights(letter["weights"]))
+
+
+def _each_view(message: Message, context: Context, act: Callable[[str, Camera, Letter], Letter]) -> Message:
+    """Let every camera the message is for act on its letter, and keep the cameras for the next message."""
+    torch.set_num_threads(1)  # one thread, so that the bits do not depend on the host's number of cores
+    views = names(about(message.content), "views")
+    cameras = recall(context, _overrides(context), views)
+    received = letters(message.content)
+    replies = {name: act(name, cameras.get(name) or cameras[POOLED], received.get(name, {})) for name in views}
+    remember(context, cameras)
+    return Message(address(replies), reply_to=message)
+
+
+def _overrides(context: Context) -> tuple[str, ...]:
+    return tuple(from_string(str(context.run_config.get("overrides", ""))))

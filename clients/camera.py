@@ -1,0 +1,199 @@
+"""One view at work: its recordings, its student, its teacher, and what it has been told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from fedkd.learn.course import Course
+from fedkd.learn.lesson import Lesson, plain_lesson, spread
+from fedkd.learn.predict import confident_guesses, predict
+from fedkd.learn.pupil import Pupil, digest
+from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, View
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the cameras of a run have in common beside their courses.
+
+    common_start   all students start from the same weights (weights are averaged) rather than each from its own.
+    threshold      confidence from which a student's own guess is a pseudo-label.
+    teacher_voice  share of the teacher's opinion in what a view tells others, 0..1.
+    """
+
+    seed: int
+    common_start: bool = False
+    threshold: float = 0.9
+    teacher_voice: float = 0.0
+
+
+class Camera:
+    """A view's student and teacher, and the acts a message can ask of them."""
+
+    def __init__(self, view: View, student: Course, teacher: Course | None, habits: Habits) -> None:
+        self.view = view
+        self.course, self.teacher_course, self.habits = student, teacher, habits
+        self.told = EventLabels.none()
+        self.consensus = SoftLabels.empty(view.num_classes)
+        self.heard_since = 0  # the round before which the first consensus came; 0: none yet
+        self.pupil = self._new_pupil(student, "student", *(() if habits.common_start else (view.name,)))
+        self.teacher = None if teacher is None else self._new_pupil(teacher, "teacher")
+        self.teacher_ready = False
+        self._teacher_answers: tuple[str, Tensor] | None = None
+
+    # What it knows
+
+    @property
+    def labels(self) -> Tensor:
+        """True class of each training clip, from this view or told by another; UNKNOWN otherwise.  N"""
+        own = self.view.train.labels
+        return torch.where(own != UNKNOWN, own, self.told.classes_of(self.view.train.ids))
+
+    @property
+    def lack(self) -> float:
+        """Share of the training clips whose class is unknown: how much this view needs the others, 0..1."""
+        return float((self.labels == UNKNOWN).float().mean())
+
+    def event_labels(self) -> EventLabels:
+        """The true classes this view can tell others: of shared events it labelled itself."""
+        train = self.view.train
+        tell = self.view.shared & (train.labels != UNKNOWN)
+        return EventLabels(train.ids[tell], train.labels[tell])
+
+    # What it is told
+
+    def hear_events(self, labels: EventLabels) -> None:
+        """Remember true classes told by others."""
+        self.told = labels
+
+    def hear_consensus(self, consensus: SoftLabels, round: int) -> None:
+        """Remember the latest consensus, told before `round`."""
+        self.consensus = consensus
+        self.heard_since = self.heard_since or round
+
+    def adopt_teacher(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over a teacher that was taught elsewhere."""
+        assert self.teacher is not None
+        self.teacher.adopt(weights)
+        self.teacher_ready = True
+
+    # What it does
+
+    def train_teacher(self, round: int) -> Tally:
+        """One round of the teacher on this view's skeletons, with the labels known so far."""
+        assert self.teacher is not None
+        assert self.teacher_course is not None
+        stream = self.view.train.streams[self.teacher_course.modality]
+        lesson = plain_lesson(stream, self.labels, self.view.num_classes)
+        return self.teacher_course.teach(self.teacher, lesson, round, self._chance("teacher"))
+
+    def train(self, round: int) -> Tally:
+        """One round of the student on all that is known and believed of its clips."""
+        if self.teacher is not None and not self.teacher_ready:
+            self._teach_teacher_here()
+        return self.course.teach(
+            self.pupil,
+            self._lesson(),
+            round,
+            self._chance("student"),
+            heard_since=self.heard_since,
+            lack=self.lack,
+        )
+
+    def speak(self) -> SoftLabels:
+        """This view's beliefs about the shared events that nobody labelled."""
+        asked = self.view.shared & (self.labels == UNKNOWN)
+        clips = self.view.train.rows(asked)
+        if len(clips) == 0:
+            return SoftLabels.empty(self.view.num_classes)
+        probs = predict(self.pupil.voice, clips.streams[self.course.modality])
+        if self.habits.teacher_voice and self.teacher is not None:
+            probs = probs.lerp(self.teacher_probs()[asked], self.habits.teacher_voice)
+        return SoftLabels.of(clips.ids, probs)
+
+    def sit(self, exam: Clips) -> tuple[SoftLabels, EventLabels]:
+        """The student's answers to an exam, and the true ones."""
+        if len(exam) == 0:
+            return SoftLabels.empty(self.view.num_classes), EventLabels.none()
+        answers = SoftLabels.of(exam.ids, predict(self.pupil.voice, exam.streams[self.course.modality]))
+        return answers, EventLabels(exam.ids, exam.labels)
+
+    def teacher_probs(self) -> Tensor:
+        """The teacher's answers on the training clips, computed once for each teacher.  N K
+
+        Kept under the digest of the teacher's weights: another teacher can never be answered for with old answers. The
+        clips are not augmented here, so there is nothing else that could go stale.
+        """
+        assert self.teacher is not None
+        assert self.teacher_course is not None
+        key = digest(self.teacher.voice.state_dict())
+        if self._teacher_answers is None or self._teacher_answers[0] != key:
+            clips = self.view.train.streams[self.teacher_course.modality]
+            self._teacher_answers = key, predict(self.teacher.voice, clips)
+        return self._teacher_answers[1]
+
+    def digest(self) -> str:
+        """sha256 of the weights that answer for the student."""
+        return digest(self.pupil.voice.state_dict())
+
+    # How it survives between messages
+
+    def state(self) -> bytes:
+        """Everything this camera learned and was told, in the safetensors format."""
+        flat = {f"pupil.{name}": value for name, value in self.pupil.state().items()}
+        if self.teacher is not None:
+            flat |= {f"teacher.{name}": value for name, value in self.teacher.state().items()}
+        flat |= {"told.ids": self.told.ids, "told.classes": self.told.classes}
+        flat |= {name: getattr(self.consensus, name.removeprefix("consensus.")) for name in _CONSENSUS}
+        flat |= {"heard_since": torch.tensor(self.heard_since), "teacher_ready": torch.tensor(self.teacher_ready)}
+        return save_tensors({name: value.contiguous() for name, value in flat.items()})
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a `state()`, with the same bits."""
+        flat = load_tensors(state)
+        self.pupil.restore(_under("pupil.", flat))
+        if self.teacher is not None:
+            self.teacher.restore(_under("teacher.", flat))
+        self.told = EventLabels(flat["told.ids"], flat["told.classes"])
+        self.consensus = SoftLabels(*(flat[name] for name in _CONSENSUS))
+        self.heard_since = int(flat["heard_since"])
+        self.teacher_ready = bool(flat["teacher_ready"])
+
+    # Inside
+
+    def _new_pupil(self, course: Course, role: str, *whose: str) -> Pupil:
+        shape = tuple(self.view.train.streams[course.modality].shape[1:])
+        return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role, *whose))
+
+    def _chance(self, role: str) -> tuple[int, str, str]:
+        return self.habits.seed, role, self.view.name
+
+    def _teach_teacher_here(self) -> None:
+        """The whole course of a teacher that never leaves this host ("train it where it stays")."""
+        assert self.teacher_course is not None
+        for round in range(1, self.teacher_course.rounds + 1):
+            self.train_teacher(round)
+        self.teacher_ready = True
+
+    def _lesson(self) -> Lesson:
+        train = self.view.train
+        clips = train.streams[self.course.modality]
+        consensus, trust = spread(self.consensus, train.ids)
+        pseudo = torch.full_like(train.labels, UNKNOWN)
+        if self.course.objective.pseudo:
+            guesses = confident_guesses(predict(self.pupil.voice, clips), self.habits.threshold)
+            pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
+        teacher = None if self.teacher is None else self.teacher_probs()
+        return Lesson(clips, self.labels, teacher, consensus, trust, pseudo)
+
+
+_CONSENSUS = ("consensus.ids", "consensus.probs", "consensus.weight")
+
+
+def _under(prefix: str, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}

@@ -1,0 +1,134 @@
+"""The border to Hydra: overrides in, a checked configuration out, and plain objects built from it.
+
+    cfg = load(["experiment=demo", "seed=3"])
+
+Only the doors (the two apps and the command line) call this module; nothing inside takes a `cfg`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import threading
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fedkd.errors import UserError
+
+TRUSTED = ("fedkd.", "strategies.", "clients.", "simulations.", "torch.", "torchvision.")
+"""Where a `_target_` may point: a configuration must not be a way to run anything else."""
+
+_LOCK = threading.Lock()
+
+
+def load(overrides: Sequence[str]) -> DictConfig:
+    """The configuration for these overrides, checked; `UserError` in one sentence when it cannot be.
+
+    Hydra keeps one global instance a process; the lock and the fresh instance let client threads compose as well.
+    """
+    return _load(tuple(overrides), os.environ.get("FEDKD_DATA"))
+
+
+@lru_cache(maxsize=64)
+def _load(overrides: tuple[str, ...], _data: str | None) -> DictConfig:
+    with _LOCK:
+        before = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_module("fedkd.conf", version_base="1.3"):
+                cfg = compose("config", overrides=list(overrides))
+            OmegaConf.resolve(cfg)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(_sentence(error)) from error
+        finally:
+            GlobalHydra.instance().hydra = before
+    OmegaConf.set_readonly(cfg, True)
+    _check(cfg)
+    return cfg
+
+
+def expand(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """Every combination that a sweep such as ``["seed=0,1", "strategy=alone,distil"]`` names, in the order given."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise UserError(_sentence(error)) from error
+    choices = [
+        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [override.input_line or ""]
+        for override in parsed
+    ]
+    return (list(combination) for combination in itertools.product(*choices))
+
+
+def build(node: DictConfig, **arguments: Any) -> Any:
+    """The object that a node's `_target_` names, with its own and these arguments."""
+    target = node.get("_target_", "")
+    if not target.startswith(TRUSTED):
+        raise UserError(
+            f"expected a _target_ under {', '.join(TRUSTED)} got '{target}'; use a class of this project or of torch."
+        )
+    return instantiate(node, **arguments)
+
+
+def options(group: str) -> list[str]:
+    """The names of a group's YAML files, e.g. ``options("strategy")``."""
+    return sorted(path.stem for path in (Path(__file__).parent / "conf" / group).glob("*.yaml"))
+
+
+def as_string(overrides: Sequence[str]) -> str:
+    """Overrides as one string, the form in which Flower's run config carries them."""
+    return shlex.join(overrides)
+
+
+def from_string(overrides: str) -> list[str]:
+    """The overrides in such a string."""
+    try:
+        return shlex.split(overrides)
+    except ValueError as error:
+        raise UserError(f"expected overrides such as 'rounds=3 seed=1', got {overrides!r}: {error}.") from error
+
+
+def _sentence(error: Exception) -> str:
+    """The first words of Hydra's message that tell a user what was wrong."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "full_key" not in line)
+    cause = error.__cause__
+    if cause is not None and "Key '" in str(cause):
+        text = " ".join(str(cause).splitlines()[:1])
+    return f"{text} (fedkd run --help lists what can be set)"
+
+
+def _check(cfg: DictConfig) -> None:
+    """Refuse what cannot work, before anything is read or written."""
+    rules = [
+        (cfg.rounds >= 1, f"rounds must be at least 1, got {cfg.rounds}."),
+        (cfg.evaluate_every >= 1, f"evaluate_every must be at least 1, got {cfg.evaluate_every}."),
+        (cfg.split in ("test", "valid"), f"split must be test or valid, got {cfg.split!r}."),
+        (
+            cfg.teaching.origin in ("local", "federated", "lab", "file"),
+            f"teaching.origin must be local, federated, lab or file, got {cfg.teaching.origin!r}.",
+        ),
+        (
+            cfg.teacher.model is None or cfg.teaching.origin != "file" or cfg.teaching.file is not None,
+            "teaching.origin=file needs teaching.file=<weights.safetensors>.",
+        ),
+        (
+            not cfg.strategy.get("pool", False) or cfg.teaching.origin in ("local", "lab", "file"),
+            "strategy=central has no views to federate a teacher over; use teaching.origin=local, lab or file.",
+        ),
+    ]
+    for holds, sentence in rules:
+        if not holds:
+            raise UserError(sentence)

@@ -1,0 +1,238 @@
+"""Northwestern-UCLA: three Kinects film ten people doing ten actions; each camera is one view.
+
+    data = NwUcla(data_dir="../shared/data", protocol="by_subject", fold=0)
+    data.view("v01", seed=0).train.streams["pose2d"].shape          # [363, 32, 20, 2]
+
+Streams: "skeleton" [N F 20 3], turned to face the camera, for a teacher that views can share; "pose2d" [N F 20 2], x and
+y of the view's own camera (the Kinect's joints seen orthographically: cleaner than what a picture's pose estimator gives).
+Both in torso lengths about the clip's mean hip centre. Files and their faults: `fedkd.data.nw_ucla_files`.
+
+Protocols
+  by_subject    Subjects of train, valid and test are apart, every view is a client, views exchange on training events
+                only (inductive). Fold f tests subjects 2f+1 and 2f+2, validates on the next, trains on the other seven.
+                In fold 1 the validation subject is s05, whom v03 never filmed: v03's `valid` is empty.
+  cross_view    The literature's: v01 and v02 train, v03 tests; the test split of both clients is v03's clips. Test clips
+                are the *same performances by the same people* as training clips, filmed from aside: figures are not
+                comparable with by_subject, and whatever is exchanged on training events is about test events too.
+  new_camera    v03 has no label at all. v01 and v02 know the labels of four training subjects (their history); the
+                events of the other three are filmed by all, shared, and labelled by nobody.
+  new_camera_oracle   The upper bound of new_camera: v03 knows the labels of its own shared clips.
+
+95 clips of v03 repeat v02's, all there are of "pick up with two hands" and "drop trash". `duplicates="drop"` leaves them
+out: v03 then has 8 of the 10 classes, and its accuracy is not comparable with the others'. `"keep"` is the usual, leaking
+form: 95 of the 464 cross_view test clips are then in training. Report both.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from fedkd.data.check import ClipFact, DataReport
+from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.nw_ucla_files import (
+    ACTIONS,
+    JOINTS,
+    PUBLISHED_AT,
+    PUBLISHED_CLIPS,
+    SUBJECTS,
+    VIEWS,
+    Recording,
+    folder_of,
+    read_folder,
+    repeats,
+)
+from fedkd.data.skeleton import centred, facing, repaired, resample
+from fedkd.errors import UserError
+from fedkd.seeding import generator, opaque_id
+from fedkd.types import UNKNOWN, Clips, View
+
+PROTOCOLS = ("by_subject", "cross_view", "new_camera", "new_camera_oracle")
+NUM_FOLDS = 5
+NUM_HISTORY = 4  # subjects that the old cameras labelled before the new one came
+NEW_CAMERA = TEST_CAMERA = "v03"
+
+Role = Literal["train", "history", "shared", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class NwUcla:
+    """The data set under one protocol.
+
+    data_dir        holds nw_ucla/all_sqe; None: FEDKD_DATA. Never written to.
+    fold            0..4, of by_subject and new_camera.
+    labels          share of the labels a view would have that it really has, in (0, 1]; drawn by each view for itself.
+    frames          every clip is resampled to this length.
+    test_subjects   in place of the fold's; then there is no validation subject.
+    history         new_camera: the labelled subjects, in place of the first four training subjects.
+    """
+
+    data_dir: str | None = None
+    protocol: str = "by_subject"
+    fold: int = 0
+    labels: float = 1.0
+    duplicates: str = "drop"
+    frames: int = 32
+    test_subjects: Sequence[int] | None = None
+    history: Sequence[int] | None = None
+
+    name: ClassVar[str] = "nw_ucla"
+    classes: ClassVar[tuple[str, ...]] = tuple(ACTIONS.values())
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise UserError(f"nw_ucla has the protocols {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
+        if self.duplicates not in ("drop", "keep"):
+            raise UserError(f"nw_ucla duplicates must be drop or keep, got {self.duplicates!r}.")
+        if not 0 < self.labels <= 1:
+            raise UserError(f"nw_ucla labels is a share in (0, 1], got {self.labels}.")
+        if self.frames < 2:
+            raise UserError(f"nw_ucla needs at least 2 frames a clip, got {self.frames}.")
+        self.roles()
+
+    def roles(self) -> dict[int, Role]:
+        """What each subject's clips are for; every split follows from this table."""
+        return subject_roles(self.protocol, self.fold, self.test_subjects, self.history)
+
+    def view_names(self) -> tuple[str, ...]:
+        if self.protocol == "cross_view":
+            return tuple(view for view in VIEWS if view != TEST_CAMERA)
+        return VIEWS
+
+    def view(self, name: str, seed: int) -> View:
+        """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
+        if name not in self.view_names():
+            raise UserError(f"nw_ucla {self.protocol} has the views {', '.join(self.view_names())}, got {name!r}.")
+        roles = self.roles()
+        recordings = usable(folder_of(self.data_dir), self.duplicates)
+        training = {v: [r for r in recordings if r.view == v and _trains_on(v, roles[r.subject])] for v in VIEWS}
+        cross = self.protocol == "cross_view"
+        judged = [r for r in recordings if r.view == (TEST_CAMERA if cross else name)]
+        others = {r.event for v in self.view_names() if v != name for r in training[v]}
+        view = View(
+            name=name,
+            classes=self.classes,
+            train=clips_of(training[name], self.frames),
+            shared=_mask(r.event in others and roles[r.subject] != "history" for r in training[name]),
+            valid=clips_of([r for r in judged if roles[r.subject] == "valid"], self.frames),
+            test=clips_of([r for r in judged if cross or roles[r.subject] == "test"], self.frames),
+        )
+        refuse_degenerate(view)  # while every true label is in place
+        return replace(view, train=self._labelled(view, [roles[r.subject] for r in training[name]], seed))
+
+    def _labelled(self, view: View, roles: Sequence[Role], seed: int) -> Clips:
+        """The training clips with the labels that this view has; roles are those of the clips' subjects."""
+        told = self.protocol == "new_camera_oracle" and view.name == NEW_CAMERA
+        may_know = _mask(told or role != "shared" for role in roles)
+        clips = view.train.knowing(view.train.labels.where(may_know, UNKNOWN))
+        return keep_labels(clips, self.labels, generator(seed, "labels", view.name))
+
+    def lab(self) -> None:
+        """No recordings of other people for a teacher to learn from: it learns from what the views label."""
+
+    def check(self) -> DataReport:
+        """What is in the folder, whatever the protocol."""
+        folder = folder_of(self.data_dir)
+        recordings, broken = read_folder(folder)
+        ordered = sorted(recordings, key=lambda r: (r.label, r.subject))
+        return DataReport(
+            dataset=self.name,
+            source=str(folder),
+            views=VIEWS,
+            clips=[ClipFact(r.view, r.event, self.classes[r.label], f"s{r.subject:02}") for r in ordered],
+            expected=PUBLISHED_CLIPS,
+            copies=repeats(recordings),
+            broken=broken,
+            notes=_notes(recordings),
+        )
+
+
+def subject_roles(
+    protocol: str, fold: int = 0, test_subjects: Sequence[int] | None = None, history: Sequence[int] | None = None
+) -> dict[int, Role]:
+    """{subject: what the clips of this person are for}."""
+    chosen = [*(test_subjects or ()), *(history or ())]
+    if protocol == "cross_view":
+        if fold or chosen:
+            raise UserError("nw_ucla cross_view has one split over views: leave fold, test_subjects and history out.")
+        return dict.fromkeys(SUBJECTS, "train")
+    if not set(chosen) <= set(SUBJECTS) or len(set(chosen)) < len(chosen):
+        raise UserError(f"nw_ucla test_subjects and history are different subjects of 1..10, got {chosen}.")
+    if not 0 <= fold < NUM_FOLDS:
+        raise UserError(f"nw_ucla has the folds 0..{NUM_FOLDS - 1}, got {fold}.")
+    if history and protocol == "by_subject":
+        raise UserError("nw_ucla history belongs to new_camera; by_subject labels every training subject.")
+    test = tuple(test_subjects or (2 * fold + 1, 2 * fold + 2))
+    valid = () if test_subjects else (test[-1] % len(SUBJECTS) + 1,)
+    train = [s for s in SUBJECTS if s not in test + valid]
+    roles: dict[int, Role] = {**dict.fromkeys(test, "test"), **dict.fromkeys(valid, "valid")}
+    if protocol == "by_subject":
+        return roles | dict.fromkeys(train, "train")
+    labelled = [s for s in train if s in history] if history else train[:NUM_HISTORY]
+    return roles | {s: "history" if s in labelled else "shared" for s in train}
+
+
+def usable(folder: Path, duplicates: str) -> list[Recording]:
+    """The folder's clips by event id; a broken folder is refused, a thin one named."""
+    recordings, broken = read_folder(folder)
+    if broken:
+        raise UserError(
+            f"nw_ucla: {len(broken)} files of {folder} are broken, first {broken[0].name}: {broken[0].reason}; "
+            "`fedkd data check nw_ucla` names them all, copy them again."
+        )
+    absent = [view for view in VIEWS if all(r.view != view for r in recordings)]
+    if absent:
+        raise UserError(
+            f"nw_ucla: {folder} has no clip of {', '.join(absent)}; copy the whole data set ({PUBLISHED_AT})."
+        )
+    if len(recordings) < PUBLISHED_CLIPS:
+        # not refused: a few subjects are enough to try things out, but no figure from them is N-UCLA's
+        warnings.warn(f"nw_ucla: {len(recordings)} of {PUBLISHED_CLIPS} published clips in {folder}", stacklevel=3)
+    events = {r.event for r in recordings}
+    if len({_id(event) for event in events}) < len(events):
+        raise UserError(f"nw_ucla: two events of {folder} have the same opaque id; report this folder to fedkd.")
+    left_out = repeats(recordings) if duplicates == "drop" else {}
+    return sorted((r for r in recordings if r.name not in left_out), key=lambda r: _id(r.event))
+
+
+def clips_of(recordings: Sequence[Recording], frames: int) -> Clips:
+    """Prepared clips of one view, given by event id; of no recordings, no clips of the same shape."""
+    skeletons = [torch.empty(0, frames, JOINTS, 3)]
+    poses = [torch.empty(0, frames, JOINTS, 2)]
+    for recording in recordings:
+        joints = repaired(recording.joints)
+        skeletons.append(resample(centred(facing(joints)), frames)[None])
+        poses.append(resample(centred(joints[..., :2]), frames)[None])
+    return Clips(
+        ids=torch.tensor([_id(r.event) for r in recordings], dtype=torch.int64),
+        labels=torch.tensor([r.label for r in recordings], dtype=torch.int64),
+        streams={"skeleton": torch.cat(skeletons), "pose2d": torch.cat(poses)},
+    )
+
+
+def _trains_on(view: str, role: Role) -> bool:
+    """The new camera was not there yet when the history was filmed."""
+    return role in ("train", "shared") or (role == "history" and view != NEW_CAMERA)
+
+
+def _mask(truths: Iterable[bool]) -> Bool[Tensor, "N"]:
+    return torch.tensor(list(truths), dtype=torch.bool)
+
+
+def _id(event: str) -> int:
+    return opaque_id(f"nw_ucla/{event}")
+
+
+def _notes(recordings: Sequence[Recording]) -> list[str]:
+    """Odd clips that stay."""
+    single = sorted({r.event for r in recordings if len(r.joints) == 1})
+    lost = [r.name for r in recordings if (r.joints == 0).all(-1).any()]
+    notes = [f"{event}: one frame, repeated" for event in single]
+    return notes + [f"{name}: untracked joints, taken from the frames around" for name in lost]

@@ -1,0 +1,128 @@
+"""Other cameras, other people, other moments: random but plausible changes of skeleton clips while a net trains.
+
+    augment = SkeletonAugment()
+    clips = augment(clips, generator(seed, "train", round, view))      # [B T J D] -> [B T J D]
+
+Each clip of the batch draws its own changes; the clip's first frame stays first. On N-UCLA's 2-D poses, 10 % labels,
+they raise the accuracy on validation subjects from 67 to 75 %, the mirror image alone by half of that (pilot, one seed).
+A mirror image is only harmless while no class means "left" or "right".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedkd.skeleton import SKELETONS
+
+
+@dataclass(frozen=True, slots=True)
+class SkeletonAugment:
+    """All ranges are symmetric about "no change" and drawn uniformly, but for `jitter`, a standard deviation.
+
+    turn     3-D: degrees about the vertical, as of a camera that stands elsewhere.
+    tilt     3-D: degrees about both other axes, as of a camera that hangs higher or crooked.
+    roll     2-D: degrees in the picture.
+    shear    2-D: how far x follows y (y follows x by half of it), as of a camera that hangs higher.
+    squeeze  2-D: x loses up to this share, as of a camera that stands more to the side.
+    scale    share by which all lengths grow or shrink.
+    flip     probability of the mirror image.
+    crop     shortest share of the clip that is kept, anywhere in it, and stretched to the full length.
+    warp     how far time may run faster in one half of the clip than in the other, in [0, 1).
+    jitter   noise on every coordinate, as a share of the clip's size (root mean square about its mean).
+    """
+
+    turn: float = 60.0
+    tilt: float = 12.0
+    roll: float = 15.0
+    shear: float = 0.15
+    squeeze: float = 0.3
+    scale: float = 0.1
+    flip: float = 0.5
+    crop: float = 0.75
+    warp: float = 0.2
+    jitter: float = 0.02
+
+    def __call__(self, x: Float[Tensor, "B T J D"], generator: torch.Generator) -> Float[Tensor, "B T J D"]:
+        draw = _Draw(len(x), generator)
+        x = retimed(x, _moments(x.shape[1], self.crop, self.warp, draw))
+        x = torch.where(draw.chance(self.flip)[:, None, None, None], mirrored(x), x)
+        camera = self._moved_camera(draw) if x.shape[-1] == 3 else self._moved_picture(draw)
+        sizes = (1 + draw.around(self.scale))[:, None, None]
+        x = torch.einsum("bde,btje->btjd", camera * sizes, x)
+        spread = (x - x.mean((1, 2), keepdim=True)).square().mean((1, 2, 3), keepdim=True).sqrt()
+        return x + torch.randn(x.shape, generator=generator) * self.jitter * spread
+
+    def _moved_camera(self, draw: _Draw) -> Float[Tensor, "B 3 3"]:
+        turn = rotations(draw.around(math.radians(self.turn)), axis=1)
+        tilt = rotations(draw.around(math.radians(self.tilt)), axis=0)
+        roll = rotations(draw.around(math.radians(self.tilt)), axis=2)
+        return roll @ tilt @ turn
+
+    def _moved_picture(self, draw: _Draw) -> Float[Tensor, "B 2 2"]:
+        roll = rotations(draw.around(math.radians(self.roll)), axis=2)[:, :2, :2]
+        lean = draw.around(self.shear)
+        narrow = 1 - self.squeeze * draw.uniform()
+        one = torch.ones_like(lean)
+        return roll @ torch.stack([narrow, lean, draw.around(self.shear / 2), one], -1).view(-1, 2, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """One random number for each clip of a batch."""
+
+    num_clips: int
+    generator: torch.Generator
+
+    def uniform(self) -> Float[Tensor, "B"]:
+        """In [0, 1)."""
+        return torch.rand(self.num_clips, generator=self.generator)
+
+    def around(self, limit: float) -> Float[Tensor, "B"]:
+        """In [-limit, limit)."""
+        return (2 * self.uniform() - 1) * limit
+
+    def chance(self, probability: float) -> Tensor:
+        return self.uniform() < probability
+
+
+def rotations(angles: Float[Tensor, "B"], axis: int) -> Float[Tensor, "B 3 3"]:
+    """Rotations by `angles`, in radians, about coordinate `axis` (1: the vertical)."""
+    one, other = [(1, 2), (2, 0), (0, 1)][axis]
+    matrix = torch.eye(3).repeat(len(angles), 1, 1)
+    matrix[:, one, one] = matrix[:, other, other] = angles.cos()
+    matrix[:, other, one] = angles.sin()
+    matrix[:, one, other] = -angles.sin()
+    return matrix
+
+
+def mirrored(x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B T J D"]:
+    """The same motion by a person of the other hand: x changes sign, left and right joints trade places."""
+    order = list(range(x.shape[2]))
+    for left, right in SKELETONS[x.shape[2]].pairs:
+        order[left], order[right] = right, left
+    x = x[:, :, order]  # a copy
+    x[..., 0].neg_()
+    return x
+
+
+def retimed(x: Float[Tensor, "B T J D"], moments: Float[Tensor, "B T"]) -> Float[Tensor, "B T J D"]:
+    """Each clip as seen at its own `moments`, in frames, on straight lines between its frames."""
+    left = moments.floor().long().clamp(0, x.shape[1] - 1)
+    right = (left + 1).clamp(max=x.shape[1] - 1)
+    row = torch.arange(len(x))[:, None]
+    return torch.lerp(x[row, left], x[row, right], (moments - left)[..., None, None])
+
+
+def _moments(num_frames: int, crop: float, warp: float, draw: _Draw) -> Float[Tensor, "B T"]:
+    """Increasing moments, in frames, within a random part of the clip."""
+    length = crop + (1 - crop) * draw.uniform()
+    start = (1 - length) * draw.uniform()
+    steps = torch.linspace(0, 1, num_frames)
+    # slope 1 + warp * cos(pi t) > 0: time never runs backwards, and both ends stay
+    steps = steps + draw.around(warp)[:, None] * (math.pi * steps).sin() / math.pi  # B T
+    return (start[:, None] + length[:, None] * steps).clamp(0, 1) * (num_frames - 1)

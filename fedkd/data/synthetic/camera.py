@@ -1,0 +1,61 @@
+"""Pinhole cameras around the stage, no two alike.
+
+Camera i stands about 60 degrees further round than camera i - 1, at its own height and distance, with its own focal
+length, exposure, colour temperature, gamma and noise. Camera coordinates are those of a Kinect picture: x to the
+picture's right, y up, z away from the camera, metres. A point lands on column (1/2 + f x / z) * size and row
+(1/2 - f y / z) * size, f being the focal length in picture widths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from fedkd.data.synthetic.chance import UP, Chance, cosine, cross, dot, sine, unit
+
+
+@dataclass(frozen=True)
+class Camera:
+    centre: Float[np.ndarray, "3"]  # metres, world
+    axes: Float[np.ndarray, "3 3"]  # rows: right, up, ahead
+    focal: float  # picture widths
+    azimuth: float  # turns to the left of where the stage faces
+    gain: Float[np.ndarray, "3"]  # exposure times colour temperature, for red, green, blue
+    eighths_of_gamma: int  # tone = linear ** (eighths / 8); below 8 it lifts the shadows
+    noise: float  # grey levels
+
+
+def camera(world_seed: int, number: int) -> Camera:
+    """Camera `number` (from 0) of a world."""
+    chance = Chance(world_seed, "camera", number)
+    azimuth = (-20 + 61.7 * number + chance.uniform(-4, 4)) / 360
+    distance = chance.uniform(3.9, 5.0)
+    height = 1.0 + 1.7 * ((0.31 + 0.618 * number) % 1.0)
+    warmth = chance.uniform(-0.12, 0.12)
+    gain = chance.uniform(0.85, 1.12) * np.array([1 + warmth, 1.0, 1 - warmth])
+    aim = np.array([chance.uniform(-0.1, 0.1), chance.uniform(-0.1, 0.1), 1.05])
+    centre, axes = looking(azimuth, distance, height, aim)
+    focal = distance / chance.uniform(2.4, 2.65)  # so that about 2.5 metres fit into the picture
+    return Camera(centre, axes, focal, azimuth, gain, 6 + chance.choose(5), chance.uniform(4, 8))
+
+
+def looking(azimuth: float, distance: float, height: float, aim: Float[np.ndarray, "3"]):
+    """Centre [3] and axes [3 3] of a camera that stands at `azimuth` turns and looks at `aim`. Azimuth 0 faces the stage."""
+    centre = np.array([-distance * float(sine(azimuth)), distance * float(cosine(azimuth)), height])
+    ahead = unit(aim - centre)
+    right = unit(cross(ahead, UP))
+    return centre, np.stack([right, cross(right, ahead), ahead])
+
+
+def seen_from(centre: Float[np.ndarray, "3"], axes: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "... 3"]):
+    """World points in camera coordinates [... 3]: right, up, ahead."""
+    offset = points - centre
+    return np.concatenate([dot(offset, axis) for axis in axes], axis=-1)
+
+
+def project(focal: float, points: Float[np.ndarray, "... 3"], size: int) -> Float[np.ndarray, "... 2"]:
+    """Camera coordinates to pixels (column, row) of a square picture; pixel centres lie at halves."""
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return np.stack([(0.5 + focal * x / z) * size, (0.5 - focal * y / z) * size], axis=-1)

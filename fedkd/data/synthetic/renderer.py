@@ -1,0 +1,192 @@
+"""From joints to pictures: a body of tapered capsules, drawn with a depth buffer.
+
+A capsule is projected to a thick line of two radii. Each pixel near it finds its place along the line, from which follow
+its coverage (soft edges without supersampling), a rounded normal for the light, and a depth. All frames of a clip are
+drawn at once. Every step is one rounding of + - * / or sqrt in float32, so that the bits do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from fedkd.data.synthetic.body import Subject
+from fedkd.data.synthetic.camera import Camera, project, seen_from
+from fedkd.data.synthetic.chance import Chance, cross, unit
+from fedkd.data.synthetic.room import Room
+
+OCCLUDED = 0.12
+"""Probability that something stands between the camera and the stage."""
+WOOD = np.array([0.45, 0.30, 0.18])
+
+
+@dataclass(frozen=True)
+class Capsule:
+    """A limb: two ends in the world [T 3], their radii in metres, a colour."""
+
+    start: Float[np.ndarray, "T 3"]
+    end: Float[np.ndarray, "T 3"]
+    start_radius: float
+    end_radius: float
+    colour: Float[np.ndarray, "3"]
+
+
+def film(
+    chance: Chance, camera: Camera, room: Room, who: Subject, joints: Float[np.ndarray, "T 25 3"], stool: Float[np.ndarray, "3"]
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """One clip. `chance` decides occluder, light of the day and the noise of each pixel."""
+    size, frames = len(room.picture), len(joints)
+    still = furniture(stool) + occluder(chance, camera)
+    picture = room.picture[None].copy()
+    depth = np.full((1, size, size), 1e4, dtype=np.float32)
+    for capsule in still:
+        draw(picture, depth, capsule, camera, room.light)
+    picture = np.repeat(picture, frames, axis=0)
+    depth = np.repeat(depth, frames, axis=0)
+    cast_shadows(picture, depth, room, joints)
+    for capsule in body(who, joints):
+        draw(picture, depth, capsule, camera, room.light)
+    return expose(chance, camera, picture)
+
+
+def body(who: Subject, joints: Float[np.ndarray, "T 25 3"]) -> list[Capsule]:
+    """A dressed body on the joints. Radii are shares of the height, times the subject's girth."""
+    broad = who.height * who.girth
+    sleeve = who.shirt if who.long_sleeves else who.skin
+    leg = who.trousers if who.long_trousers else who.skin
+    j = joints.transpose(1, 0, 2)  # 25 T 3
+    parts = []
+    for hip, knee, ankle, foot in ((12, 13, 14, 15), (16, 17, 18, 19)):
+        parts.append(Capsule(j[ankle], j[foot], 0.027 * who.height, 0.022 * who.height, who.shoes))
+        parts.append(Capsule(j[knee], j[ankle], 0.033 * broad, 0.024 * broad, leg))
+        parts.append(Capsule(j[hip], j[knee], 0.050 * broad, 0.036 * broad, who.trousers))
+    parts.append(Capsule(j[12], j[16], 0.058 * broad, 0.058 * broad, who.trousers))
+    waist = 0.5 * (j[0] + j[1])
+    for shoulder, hip in ((4, 12), (8, 16)):
+        armpit = 0.78 * j[shoulder] + 0.22 * j[20]
+        parts.append(Capsule(armpit, 0.45 * j[hip] + 0.55 * waist, 0.040 * broad, 0.058 * broad, who.shirt))
+    parts.append(Capsule(j[20], waist, 0.062 * broad, 0.074 * broad, who.shirt))
+    parts.append(Capsule(j[4], j[8], 0.034 * broad, 0.034 * broad, who.shirt))
+    parts.append(Capsule(j[20], j[2], 0.032 * broad, 0.030 * who.height, who.skin))
+    parts.extend(head(who, joints))
+    for shoulder, elbow, wrist, tip in ((4, 5, 6, 21), (8, 9, 10, 23)):
+        parts.append(Capsule(j[shoulder], j[elbow], 0.033 * broad, 0.026 * broad, who.shirt))
+        parts.append(Capsule(j[elbow], j[wrist], 0.026 * broad, 0.019 * broad, sleeve))
+        parts.append(Capsule(j[wrist], 0.6 * j[tip] + 0.4 * j[wrist], 0.019 * who.height, 0.021 * who.height, who.skin))
+    return parts
+
+
+def head(who: Subject, joints: Float[np.ndarray, "T 25 3"]) -> list[Capsule]:
+    """A face, and hair on the crown and the back of the head."""
+    crown, neck = joints[:, 3], joints[:, 2]
+    up = unit(crown - neck)
+    forward = unit(cross(up, joints[:, 8] - joints[:, 4]))  # up x right
+    size = 0.058 * who.height
+    chin = crown - 0.45 * size * up + 0.15 * size * forward
+    face = Capsule(chin, crown + 0.3 * size * up + 0.1 * size * forward, 0.82 * size, size, who.skin)
+    hair = Capsule(crown - 0.2 * size * up - 0.35 * size * forward, crown + 0.55 * size * up - 0.12 * size * forward, size, size, who.hair)
+    return [face, hair]
+
+
+def furniture(stool: Float[np.ndarray, "3"]) -> list[Capsule]:
+    """The stool that stands behind everybody. `stool` is where the hips of somebody seated would be."""
+    seat = stool - np.array([0.0, 0.0, 0.15])
+    parts = []
+    for dx, dy in ((0.14, 0.14), (0.14, -0.14), (-0.14, 0.14), (-0.14, -0.14)):
+        corner = seat + np.array([dx, dy, 0.0])
+        foot = np.array([seat[0] + 1.2 * dx, seat[1] + 1.2 * dy, 0.0])
+        parts.append(Capsule(corner[None], foot[None], 0.022, 0.018, 0.8 * WOOD))
+    for dx in (-0.11, 0.0, 0.11):
+        edge = np.array([dx, 0.0, 0.0])
+        parts.append(Capsule((seat + edge - [0, 0.13, 0])[None], (seat + edge + [0, 0.13, 0])[None], 0.055, 0.055, 1.4 * WOOD))
+    return parts
+
+
+def occluder(chance: Chance, camera: Camera) -> list[Capsule]:
+    """Now and then a post, a plant or a chair's back in front of the stage, over an arm or a leg."""
+    happens, near, aside = chance.happens(OCCLUDED), chance.uniform(1.0, 1.7), chance.uniform(-0.55, 0.55)
+    kind, colour = chance.choose(3), chance.uniforms(0.1, 0.7, 3)
+    if not happens:
+        return []
+    towards = unit(camera.centre * np.array([1.0, 1.0, 0.0]))
+    foot = near * towards + aside * camera.axes[0]
+    if kind == 0:
+        return [Capsule(foot[None], (foot + [0, 0, 3.0])[None], 0.05, 0.05, colour)]
+    if kind == 1:
+        green = np.array([0.15, 0.38, 0.14])
+        leaves = [foot + [0.16 * k, 0.1 * k, 1.05 - 0.1 * k * k] for k in (-1, 0, 1)]
+        pot = Capsule((foot + [0, 0, 0.12])[None], (foot + [0, 0, 0.32])[None], 0.12, 0.16, colour)
+        return [pot] + [Capsule((foot + [0, 0, 0.4])[None], leaf[None], 0.05, 0.15, green) for leaf in leaves]
+    wide = 0.24 * camera.axes[0]
+    rails = [Capsule((foot - wide + [0, 0, z])[None], (foot + wide + [0, 0, z])[None], 0.045, 0.045, colour) for z in (0.5, 0.7, 0.9)]
+    posts = [Capsule((foot + side)[None], (foot + side + [0, 0, 0.95])[None], 0.03, 0.03, colour) for side in (-wide, wide)]
+    return rails + posts
+
+
+def draw(picture, depth, capsule: Capsule, camera: Camera, light: Float[np.ndarray, "3"]) -> None:
+    """Paint one capsule into `picture` [T H W 3] and `depth` [T H W], where it is nearer than what is there."""
+    size = picture.shape[1]
+    ends = [seen_from(camera.centre, camera.axes, end) for end in (capsule.start, capsule.end)]
+    (ax, ay), (bx, by) = [project(camera.focal, end, size).astype(np.float32).T for end in ends]  # each T
+    az, bz = [end[:, 2].astype(np.float32) for end in ends]
+    scale = np.float32(camera.focal * size)
+    ra, rb = scale * np.float32(capsule.start_radius) / az, scale * np.float32(capsule.end_radius) / bz
+    rows, columns = window(ay, by, ra, rb, size), window(ax, bx, ra, rb, size)
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
+    ax, ay, az, bx, by, bz, ra, rb = [part[:, None, None] for part in (ax, ay, az, bx, by, bz, ra, rb)]  # T 1 1
+    x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, None, :] + np.float32(0.5) - ax
+    y = np.arange(rows.start, rows.stop, dtype=np.float32)[None, :, None] + np.float32(0.5) - ay
+    lx, ly = bx - ax, by - ay
+    along = np.minimum(np.maximum((x * lx + y * ly) / (lx * lx + ly * ly + np.float32(1e-6)), 0), 1)  # T h w
+    x, y, radius = x - along * lx, y - along * ly, ra + along * (rb - ra)
+    squared = x * x + y * y
+    cover = np.minimum(np.maximum(radius - np.sqrt(squared) + np.float32(0.5), 0), 1)
+    bulge = np.sqrt(np.maximum(1 - squared / (radius * radius), 0))  # the normal's share towards the camera
+    near = az + along * (bz - az) - bulge * radius * (az / scale)
+    shade = light[0].astype(np.float32) * (x / radius) - light[1].astype(np.float32) * (y / radius) + light[2].astype(np.float32) * bulge
+    shade = np.float32(0.45) + np.float32(0.6) * np.maximum(shade, 0)
+    before = depth[:, rows, columns]
+    cover = np.where(near < before, cover, 0)[..., None]
+    colour = shade[..., None] * capsule.colour.astype(np.float32)
+    under = picture[:, rows, columns]
+    picture[:, rows, columns] = under + cover * (colour - under)
+    depth[:, rows, columns] = np.where(cover[..., 0] > 0.5, near, before)
+
+
+def window(a, b, ra, rb, size: int) -> slice:
+    """The rows (or columns) that a capsule touches in any frame."""
+    low = min(float((a - ra).min()), float((b - rb).min())) - 1
+    high = max(float((a + ra).max()), float((b + rb).max())) + 2
+    return slice(max(int(low), 0), min(int(high), size))
+
+
+def cast_shadows(picture, depth, room: Room, joints: Float[np.ndarray, "T 25 3"]) -> None:
+    """Soft dark patches on the floor under feet and hips; they fade when the body leaves the floor."""
+    dark = np.ones(depth.shape, dtype=np.float32)
+    for joint, reach, strength in ((15, 0.24, 0.35), (19, 0.24, 0.35), (0, 0.50, 0.30)):
+        at = joints[:, joint].astype(np.float32)
+        height = np.maximum(at[:, 2] - (0.8 if joint == 0 else 0.05), 0)[:, None, None]
+        dx, dy = room.floor[None, ..., 0] - at[:, 0, None, None], room.floor[None, ..., 1] - at[:, 1, None, None]
+        patch = np.maximum(1 - (dx * dx + dy * dy) / np.float32(reach * reach), 0)
+        dark = dark * (1 - np.float32(strength) * patch / (1 + 4 * height))
+    picture *= np.where(depth > 1e3, dark, 1)[..., None]
+
+
+def expose(chance: Chance, camera: Camera, picture: Float[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W 3"]:
+    """Light of the day and the camera's gain, clipped to 8 bits; then its tone curve, by table; then its noise."""
+    gain = (camera.gain * chance.uniform(0.85, 1.15) * 255).astype(np.float32)
+    linear = np.minimum(np.maximum(picture * gain, 0), 255).astype(np.uint8)
+    noise = (chance.grain(*linear.shape) * round(camera.noise * 16)) // (148 * 16)
+    return np.minimum(np.maximum(tone_table(camera.eighths_of_gamma)[linear] + noise, 0), 255).astype(np.uint8)
+
+
+def tone_table(eighths: int) -> np.ndarray:
+    """255 * (level / 255) ** (eighths / 8) by three square roots, as `pow` is not the same on every machine."""
+    root = np.sqrt(np.sqrt(np.sqrt(np.arange(256) / 255)))
+    power = np.ones(256)
+    for _ in range(eighths):
+        power = power * root
+    return np.rint(255 * power).astype(np.int32)

@@ -1,0 +1,1 @@
+"""The loops: how a net is taught, and how it is asked."""

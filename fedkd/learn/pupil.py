@@ -1,0 +1,128 @@
+"""A net under instruction: weights, their moving average, the optimiser's memory and the number of steps taken.
+
+The moving average is the "mean teacher" of Tarvainen and Valpola (NeurIPS 2017, https://arxiv.org/abs/1703.01780): it
+answers for the pupil, because averaged weights are steadier than the last ones.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Schooling:
+    """How a net is taught.
+
+    batch            labelled clips a step, and as many guided ones.
+    epochs           passes over all the view's training clips in a round, labelled or not: every method takes the
+                     same number of steps, however few labels it has.
+    learning_rate    peak of AdamW's; warmed up over the first tenth of all steps, then a cosine to zero.
+    weight_decay     AdamW's.
+    ema              decay a step of the averaged weights that answer for the net; 0: the weights themselves answer.
+    """
+
+    batch: int = 32
+    epochs: int = 3
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    ema: float = 0.0
+
+    def steps(self, num_clips: int) -> int:
+        """Optimiser steps in a round for a view with `num_clips` training clips."""
+        return self.epochs * math.ceil(num_clips / self.batch)
+
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate at `step` of `total`."""
+        warm = max(1, total // 10)
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+class Pupil:
+    """A net, what answers for it, and its optimiser."""
+
+    def __init__(self, net: nn.Module, schooling: Schooling) -> None:
+        self.net = net
+        self.schooling = schooling
+        self.average = copy.deepcopy(net).requires_grad_(False) if schooling.ema else None
+        self.optimiser = torch.optim.AdamW(
+            net.parameters(), lr=schooling.learning_rate, weight_decay=schooling.weight_decay
+        )
+        self.step = 0
+
+    @property
+    def voice(self) -> nn.Module:
+        """The net that answers: the averaged one where there is one."""
+        return self.net if self.average is None else self.average
+
+    def descend(self, loss: Tensor, total_steps: int) -> None:
+        """One optimiser step down `loss`."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schooling.rate(self.step, total_steps)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        if self.average is not None:
+            _follow(self.average, self.net, min(self.schooling.ema, self.step / (self.step + 10)))
+
+    def adopt(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over weights from elsewhere, for the net and its average; the optimiser keeps its memory."""
+        self.net.load_state_dict(weights)
+        if self.average is not None:
+            self.average.load_state_dict(weights)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on elsewhere with the same bits, as flat tensors."""
+        flat = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        if self.average is not None:
+            flat |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for index, memory in self.optimiser.state_dict()["state"].items():
+            flat |= {f"optimiser.{index}.{name}": value for name, value in memory.items()}
+        return flat | {"step": torch.tensor(self.step)}
+
+    def restore(self, flat: Mapping[str, Tensor]) -> None:
+        """Go on from a `state()`."""
+        self.net.load_state_dict(_under("net.", flat))
+        if self.average is not None:
+            self.average.load_state_dict(_under("average.", flat))
+        memory: dict[int, dict[str, Tensor]] = {}
+        for key, value in _under("optimiser.", flat).items():
+            index, name = key.split(".")
+            memory.setdefault(int(index), {})[name] = value
+        self.optimiser.load_state_dict({"state": memory, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.step = int(flat["step"])
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """sha256 over named weights, in name order: equal digests mean equal bits."""
+    sha = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().contiguous()
+        sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        sha.update(value.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def _under(prefix: str, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+    followed: Iterable[tuple[Tensor, Tensor]] = zip(
+        average.state_dict().values(), net.state_dict().values(), strict=True
+    )
+    for mean, value in followed:
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)  # a counter, such as BatchNorm's number of batches

@@ -1,0 +1,143 @@
+"""The border to the disk: the folder a run leaves behind, written as the run goes.
+
+    results/<name>/<date-time>-<hash of overrides>/
+        config.yaml  env.json  rounds.csv  summary.json  confusion.json  answers.csv  plots/  report.html  checkpoint/
+
+Other programs read it: the format is stable. Every file is whole at any moment: tables grow by whole lines, the others
+are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"`` and the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fedkd.errors import UserError
+
+ROUND_COLUMNS = (
+    "round", "view", "status", "accuracy", "supervised", "teacher", "consensus", "pseudo",
+    "lack", "bytes_up", "bytes_down", "seconds",
+)  # fmt: skip
+"""One row for each round and view; the row of view "fused" holds the views' pooled answers.
+
+accuracy      fraction of 1 on the exam's clips, empty in rounds without an exam.
+supervised .. the terms of the objective, means over the round's steps, in nats.
+lack          share of the view's training clips whose class it does not know.
+bytes_*       of the exchange in this round (exams left out); round 0 is enrolment and the teacher.
+seconds       the view's own training time.
+"""
+
+
+class Record:
+    """A run's folder, open for writing."""
+
+    def __init__(self, folder: Path, config_yaml: str, summary: Mapping[str, Any]) -> None:
+        if folder.exists():
+            raise UserError(f"expected a new result folder, but {folder} exists; choose another name= or results_dir=.")
+        try:
+            (folder / "plots").mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the result folder {folder}: {error.strerror}; choose another results_dir=."
+            ) from error
+        self.folder = folder
+        self._began = time.monotonic()
+        self._summary = dict(summary)
+        self._replace("config.yaml", config_yaml)
+        self._replace("env.json", json.dumps(environment(), indent=2) + "\n")
+        self._replace("rounds.csv", ",".join(ROUND_COLUMNS) + "\n")
+        self.update(status="running", wall_seconds=0.0)
+
+    def rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows to rounds.csv, whole lines at a time."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ROUND_COLUMNS, restval="", lineterminator="\n")
+        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+        with self._guard(), open(self.folder / "rounds.csv", "a", encoding="utf-8") as file:
+            file.write(text.getvalue())
+
+    def update(self, **entries: Any) -> None:
+        """Set entries of summary.json."""
+        self._summary |= entries
+        self._summary["wall_seconds"] = round(time.monotonic() - self._began, 3)
+        self._replace("summary.json", json.dumps(self._summary, indent=2) + "\n")
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write one more file of the folder."""
+        self._replace(name, content)
+
+    def _replace(self, name: str, content: str | bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        draft = path.with_name(path.name + ".part")
+        with self._guard():
+            draft.write_bytes(content if isinstance(content, bytes) else content.encode())
+            os.replace(draft, path)
+
+    def _guard(self) -> _DiskGuard:
+        return _DiskGuard(self.folder)
+
+
+class _DiskGuard:
+    """Turns a failed write into one sentence; what was written before stays readable."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise UserError(
+                f"cannot write to {self.folder}: {error.strerror}; "
+                "what was written before is kept, free the disk and run again."
+            ) from error
+
+
+def new_folder(results_dir: str, name: str, overrides: Iterable[str]) -> Path:
+    """``<results_dir>/<name>/<date-time>-<hash of overrides>``: equal overrides share a hash."""
+    sha = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
+    return Path(results_dir).expanduser().absolute() / name / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{sha}"
+
+
+def environment() -> dict[str, Any]:
+    """What a run ran on: commit, versions, cores."""
+    packages = ("fedkd", "torch", "flwr", "ray", "numpy")
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages if _installed(name)},
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"  # installed without its repository
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except ImportError:
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else value

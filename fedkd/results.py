@@ -1,0 +1,256 @@
+"""The border from the disk: a result folder, read again. `fedkd.record` writes it and documents the columns.
+
+    result = load("results/distil/2026-01-31-120000-1a2b3c4d")
+    result.history("v01")          # accuracy by round, fractions of 1
+    by_view(result)                # one row a view, and one for the views fused
+
+A run that still goes on, or that failed, is read like any other: what it measured so far is there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from fedkd.errors import UserError
+from fedkd.record import ROUND_COLUMNS
+
+FUSED = "fused"
+"""The row that holds the views' pooled answers; `strategies.exam` writes it."""
+
+MEAN = "mean"
+"""The mean over the views."""
+
+TERMS = ("supervised", "teacher", "consensus", "pseudo")
+"""The columns of rounds.csv that hold terms of the objective, in nats."""
+
+_ENTRIES = (
+    "method", "dataset", "protocol", "seed", "rounds", "views", "accuracy", "accuracy_mean", "accuracy_fused",
+    "bytes_up", "bytes_down", "wall_seconds", "place", "suspects", "digest", "status",
+)  # fmt: skip
+_TEXT = ("view", "status")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run's folder as it was when it was read.
+
+    summary    summary.json.
+    rounds     rounds.csv: a row for each round and view; "fused" among the views.
+    confusion  events by true class (row) and guess (column), for each view and "fused"; empty before the run's end.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    rounds: pd.DataFrame
+    confusion: dict[str, Int[np.ndarray, "K K"]]
+
+    @property
+    def views(self) -> list[str]:
+        """The views that are examined, in name order."""
+        return sorted(self.summary["views"])
+
+    @property
+    def rounds_done(self) -> int:
+        """Whole rounds in the record."""
+        return int(self.summary.get("rounds_done", 0))
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """What did not answer: {round, view, reason}."""
+        return list(self.summary.get("failures", []))
+
+    def history(self, view: str) -> pd.Series[float]:
+        """Accuracy by round, fractions of 1, where there was an exam; `view` may be FUSED or MEAN."""
+        exams = self.rounds.dropna(subset="accuracy")
+        if view == MEAN:
+            return exams[exams["view"] != FUSED].groupby("round")["accuracy"].mean()
+        return exams[exams["view"] == view].set_index("round")["accuracy"]
+
+    def bytes_so_far(self) -> pd.Series[float]:
+        """Bytes up and down by round, summed from the start; exams left out."""
+        return self.rounds.groupby("round")[["bytes_up", "bytes_down"]].sum().sum(axis=1).cumsum()
+
+
+def load(folder: str | Path) -> Result:
+    """Read a result folder; `UserError` in one sentence when it is none, or not whole."""
+    folder = Path(folder).expanduser()
+    summary = _summary(folder)
+    confusion = _confusion(folder, summary) if summary["status"] == "finished" else {}
+    return Result(folder, summary, _rounds(folder), confusion)
+
+
+def by_view(result: Result) -> pd.DataFrame:
+    """One row a view (those that train, those that are examined), then FUSED.
+
+    accuracy of the last exam; lack and the TERMS as they were last; bytes_up, bytes_down, seconds summed over the run.
+    """
+    rows = result.rounds.groupby("view", sort=False)
+    table = rows[["lack", *TERMS]].last()
+    table[["bytes_up", "bytes_down", "seconds"]] = rows[["bytes_up", "bytes_down", "seconds"]].sum(min_count=1)
+    trained = [view for view in table.index if view != FUSED]
+    table = table.reindex([*dict.fromkeys((*sorted(trained), *result.views)), FUSED])
+    accuracy = {**result.summary["accuracy"], FUSED: result.summary["accuracy_fused"]}
+    table.insert(0, "accuracy", pd.Series(accuracy, dtype=float).reindex(table.index))
+    return table
+
+
+def labels(results: Sequence[Result]) -> list[str]:
+    """A short name for each result: its method, and whatever else tells these results apart."""
+    keys = ("dataset", "protocol", "split", "seed", "place")
+    differing = [key for key in keys if len({str(r.summary.get(key)) for r in results}) > 1]
+    names = [" ".join([r.summary["method"], *(_entry(r, key) for key in differing)]) for r in results]
+    # What the headings do not tell apart differs in other settings: the folder's hash of overrides says which.
+    return [
+        name if names.count(name) == 1 else f"{name} {result.folder.name.rpartition('-')[2]}"
+        for name, result in zip(names, results, strict=True)
+    ]
+
+
+def comparable(result: Result, others: Iterable[Result]) -> list[Result]:
+    """Those of `others` that were examined on the same clips with the same seed; itself left out."""
+    keys = ("dataset", "protocol", "split", "seed")
+    same = [other for other in others if all(other.summary.get(k) == result.summary.get(k) for k in keys)]
+    return [other for other in same if other.folder.resolve() != result.folder.resolve()]
+
+
+def heading(result: Result) -> str:
+    """What was run, in one line."""
+    s = result.summary
+    return f"{s['method']} on {s['dataset']} ({s['protocol']}), seed {s['seed']}"
+
+
+# Figures for people
+
+
+def percent(fraction: float | None) -> str:
+    """0.4117 -> '41.2%'; a dash for what is not known."""
+    return "-" if _unknown(fraction) else f"{100 * fraction:.1f}%"  # type: ignore[operator]
+
+
+def human_bytes(count: float | None) -> str:
+    """53973 -> '54.0 kB': decimal units, as the wire is paid for."""
+    if _unknown(count):
+        return "-"
+    number, unit = float(count), "B"  # type: ignore[arg-type]
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 999.95:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+
+
+def human_seconds(seconds: float | None) -> str:
+    """98.2 -> '1 min 38 s'."""
+    if _unknown(seconds):
+        return "-"
+    whole = round(seconds)  # type: ignore[arg-type]
+    if whole < 60:
+        return f"{seconds:.1f} s" if whole < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def number(value: float | None) -> str:
+    """1.51114 -> '1.51'."""
+    return "-" if _unknown(value) else f"{value:.2f}"
+
+
+def _unknown(value: float | None) -> bool:
+    return value is None or bool(np.isnan(value))
+
+
+def _entry(result: Result, key: str) -> str:
+    value = result.summary.get(key)
+    return f"seed {value}" if key == "seed" else str(value)
+
+
+# Reading
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    if not (folder / "summary.json").is_file():
+        raise UserError(f"expected a result folder with a summary.json, but {_found(folder)}.")
+    summary = _json(folder / "summary.json")
+    if lacking := [key for key in _ENTRIES if key not in summary]:
+        raise UserError(
+            f"expected the entries of a fedkd run in {folder / 'summary.json'}, but {', '.join(lacking)} "
+            f"{'is' if len(lacking) == 1 else 'are'} missing; give another folder, or run again."
+        )
+    return summary
+
+
+def _found(folder: Path) -> str:
+    """What is there in place of a result folder, and what to do about it."""
+    if not folder.is_dir():
+        return f"there is no folder {folder}; give the one that `fedkd run` printed"
+    inside = sorted(folder.glob("**/summary.json"), key=lambda path: path.stat().st_mtime)
+    if inside:
+        return f"{folder} holds {len(inside)} of them; give one, for example {inside[-1].parent}"
+    return f"{folder} has none; give the folder that `fedkd run` printed"
+
+
+def _rounds(folder: Path) -> pd.DataFrame:
+    text = _read(folder / "rounds.csv")
+    text = text[: text.rfind("\n") + 1]  # a line without its end is being written just now
+    header = text.partition("\n")[0].split(",")
+    if lacking := [name for name in ROUND_COLUMNS if name not in header]:
+        raise UserError(
+            f"expected the columns {','.join(ROUND_COLUMNS)} in {folder / 'rounds.csv'}, but {','.join(lacking)} "
+            f"{'is' if len(lacking) == 1 else 'are'} missing; give another folder, or run again."
+        )
+    numbers = [name for name in ROUND_COLUMNS if name not in (*_TEXT, "round")]
+    types: dict[Any, Any] = {"round": "int64", **dict.fromkeys(_TEXT, "str"), **dict.fromkeys(numbers, "float64")}
+    unknown = {name: [""] for name in numbers}  # nothing else: a view may well be called "nan"
+    try:
+        return pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=unknown)
+    except ValueError as error:  # pandas' own errors of parsing are ValueErrors too
+        raise _broken("a table of numbers", folder / "rounds.csv", error) from error
+
+
+def _confusion(folder: Path, summary: Mapping[str, Any]) -> dict[str, Int[np.ndarray, "K K"]]:
+    path = folder / "confusion.json"
+    tables = _json(path)
+    size = len(summary.get("classes") or next(iter(tables.values()), []))
+    try:
+        confusion = {view: np.array(table, dtype=np.int64) for view, table in tables.items()}
+        whole = all(table.shape == (size, size) for table in confusion.values())
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise _broken(f"a {size} x {size} table of counts for each view", path, "got another shape")
+    return confusion
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise _broken("whole JSON", path, error) from error
+    if not isinstance(content, dict):
+        raise _broken("a JSON object", path, f"got {type(content).__name__}")
+    return content
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"expected {path.name} in the result folder {path.parent}, but it is missing; run again."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _broken("readable text", path, error) from error
+
+
+def _broken(expected: str, path: Path, found: Exception | str) -> UserError:
+    what = (str(found).splitlines() or [type(found).__name__])[0].rstrip(".")
+    return UserError(f"expected {expected} in {path}, but: {what}; restore the file, or run again.")

@@ -1,0 +1,162 @@
+"""The border to Flower: what travels, as Flower records, and how many bytes it is.
+
+The parties meet only here. A message to a host carries one letter for each view the host serves: records under
+``"<view>/<kind>"``. Arrays travel as raw little-endian bytes, so that the ledger counts what is sent and no file
+format's header:
+
+| kind     | record       | content                                            | bytes for N events, K classes |
+|----------|--------------|----------------------------------------------------|-------------------------------|
+| events   | ArrayRecord  | `EventLabels`: ids uint32, classes uint8           | 5 N                           |
+| soft     | ArrayRecord  | `SoftLabels`: ids uint32, probs and weight float16 | N (2 K + 6)                   |
+| weights  | ArrayRecord  | a network's `state_dict`, float32 (or float16)     | 4 (2) a number                |
+| tally    | MetricRecord | sums and a count                                   | 8 a number                    |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from torch import Tensor
+
+from fedkd.types import EventLabels, SoftLabels, Tally
+
+Record = ArrayRecord | MetricRecord | ConfigRecord
+Letter = dict[str, Record]
+"""The records of one view in one message, by kind."""
+
+_RAW = "fedkd.raw"
+
+
+class WireError(ValueError):
+    """A record that does not hold what its kind promises."""
+
+
+def _pack(values: Tensor, dtype: str) -> Array:
+    numbers = values.detach().numpy().astype(np.dtype(dtype).newbyteorder("<"), copy=False)
+    return Array(dtype, tuple(numbers.shape), _RAW, np.ascontiguousarray(numbers).tobytes())
+
+
+def _unpack(record: Record, name: str) -> Tensor:
+    if not isinstance(record, ArrayRecord) or name not in record:
+        raise WireError(f"expected an array '{name}' in an ArrayRecord, got {type(record).__name__} {sorted(record)}.")
+    array = record[name]
+    dtype = np.dtype(array.dtype).newbyteorder("<")
+    expected = dtype.itemsize * int(np.prod(array.shape, dtype=np.int64))
+    if array.stype != _RAW or len(array.data) != expected:
+        raise WireError(
+            f"expected {expected} raw bytes for '{name}' {array.dtype}{list(array.shape)}, "
+            f"got {len(array.data)} bytes of '{array.stype}'."
+        )
+    numbers = np.frombuffer(array.data, dtype).reshape(array.shape)
+    return torch.from_numpy(numbers.astype(numbers.dtype.newbyteorder("=")))
+
+
+def pack_soft(labels: SoftLabels) -> ArrayRecord:
+    """Soft labels for the wire; probabilities are rounded to float16 (error at most 2^-11 of each)."""
+    return ArrayRecord(
+        {
+            "ids": _pack(labels.ids, "uint32"),
+            "probs": _pack(labels.probs, "float16"),
+            "weight": _pack(labels.weight, "float16"),
+        }
+    )
+
+
+def unpack_soft(record: Record) -> SoftLabels:
+    """The soft labels of a record, rows normalised again after rounding."""
+    probs = _unpack(record, "probs").float()
+    probs = probs / probs.sum(1, keepdim=True)
+    return SoftLabels(_unpack(record, "ids").to(torch.int64), probs, _unpack(record, "weight").float())
+
+
+def pack_events(labels: EventLabels) -> ArrayRecord:
+    """Event labels for the wire; at most 256 classes."""
+    if len(labels) and int(labels.classes.max()) > 255:
+        raise WireError(f"expected classes 0..255 for one byte each, got class {int(labels.classes.max())}.")
+    return ArrayRecord({"ids": _pack(labels.ids, "uint32"), "classes": _pack(labels.classes, "uint8")})
+
+
+def unpack_events(record: Record) -> EventLabels:
+    """The event labels of a record."""
+    return EventLabels(_unpack(record, "ids").to(torch.int64), _unpack(record, "classes").to(torch.int64))
+
+
+def pack_weights(state: Mapping[str, Tensor], *, half: bool = False) -> ArrayRecord:
+    """A `state_dict` for the wire; with `half`, floating-point weights are rounded to float16."""
+    return ArrayRecord(
+        {
+            name: _pack(
+                value, "float16" if half and value.is_floating_point() else str(value.dtype).removeprefix("torch.")
+            )
+            for name, value in state.items()
+        }
+    )
+
+
+def unpack_weights(record: Record) -> dict[str, Tensor]:
+    """The `state_dict` of a record; float16 weights come back as float32."""
+    state = {name: _unpack(record, name) for name in record}
+    return {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
+
+
+def pack_tally(tally: Tally) -> MetricRecord:
+    """Sums and their count."""
+    return MetricRecord({"count": tally.count, **{name: float(total) for name, total in tally.sums.items()}})
+
+
+def unpack_tally(record: Record) -> Tally:
+    """The tally of a record."""
+    sums = {name: number(record, name) for name in record if name != "count"}
+    return Tally(int(number(record, "count")), sums)
+
+
+def number(record: Record, name: str) -> float:
+    """A number in a record."""
+    value = record.get(name)
+    if not isinstance(value, int | float):
+        raise WireError(f"expected a number '{name}' in the record, got {value!r}.")
+    return value
+
+
+def names(record: Record, name: str) -> list[str]:
+    """A list of names in a record."""
+    value = record.get(name)
+    if not isinstance(value, list):
+        raise WireError(f"expected a list '{name}' in the record, got {value!r}.")
+    return [str(item) for item in value]
+
+
+def address(letters: Mapping[str, Letter], about: ConfigRecord | None = None) -> RecordDict:
+    """One message's content: the letters of its views, and what concerns the message as a whole."""
+    content = RecordDict(
+        {f"{view}/{kind}": record for view, letter in letters.items() for kind, record in letter.items()}
+    )
+    if about is not None:
+        content["about"] = about
+    return content
+
+
+def about(content: RecordDict) -> ConfigRecord:
+    """What concerns the message as a whole: round, views, wishes."""
+    record = content.get("about")
+    if not isinstance(record, ConfigRecord):
+        raise WireError("expected a ConfigRecord 'about' in the message; is the other side a fedkd of this version?")
+    return record
+
+
+def letters(content: RecordDict) -> dict[str, Letter]:
+    """The letters of a message's content by view, in name order."""
+    found: dict[str, Letter] = {}
+    for key in sorted(content):
+        view, slash, kind = key.rpartition("/")
+        if slash:
+            found.setdefault(view, {})[kind] = content[key]
+    return found
+
+
+def count_bytes(records: Iterable[Record]) -> int:
+    """Bytes of the records' values and names, as Flower counts them (its envelope is not in the count)."""
+    return sum(record.count_bytes() for record in records)

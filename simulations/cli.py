@@ -1,0 +1,67 @@
+"""The command line: ``fedkd run | show | data``.
+
+Exit codes: 0 done; 1 a data check found something broken, or a run failed; 2 what was asked cannot be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedkd.config import as_string, build, expand, load
+from fedkd.errors import UserError
+from fedkd.record import new_folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say; give the exit code."""
+    asked = _parser().parse_args(arguments)
+    try:
+        return int(asked.act(asked) or 0)
+    except UserError as error:
+        print(f"fedkd: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fedkd: interrupted; what was written before is kept.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fedkd", description="Federated multi-view learning by soft pseudo-labels.")
+    verbs = parser.add_subparsers(required=True, metavar="run | show | data")
+    run = verbs.add_parser("run", help="run an experiment: fedkd run experiment=demo strategy=distil seed=1")
+    run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
+    run.add_argument("overrides", nargs="*", metavar="key=value", help="what differs from the defaults")
+    run.set_defaults(act=_run)
+    return parser
+
+
+def _run(asked: argparse.Namespace) -> int:
+    combinations = list(expand(asked.overrides)) if asked.multirun else [list(asked.overrides)]
+    for overrides in combinations:
+        load(overrides)  # a sweep with a mistake in it should fail before its first run
+    for overrides in combinations:
+        run_one(overrides)
+    return 0
+
+
+def run_one(overrides: Sequence[str]) -> Path:
+    """One run in the place that the overrides name; its result folder."""
+    cfg = load(overrides)
+    folder = new_folder(cfg.results_dir, cfg.name, overrides)
+    absolute = [] if cfg.data_dir is None else [f"data_dir='{Path(cfg.data_dir).expanduser().absolute()}'"]
+    views = build(load([*overrides, *absolute]).data).view_names()
+    settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
+    build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
+    return folder
+
+
+def entry() -> None:
+    """The installed command."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,148 @@
+"""The place `local`: hosts in this process, or in persistent worker processes of one thread each.
+
+Every host belongs to one worker for the whole run, so its cameras stay where they are and nothing but messages moves.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from flwr.app import Context, Message
+
+from clients.app import app as client_app
+from clients.memory import forget
+from simulations.host_grid import HostGrid, failed, new_context
+from simulations.serve import serve
+
+
+class HostsHere:
+    """All hosts in this process, one after the other: the plainest place, and the one to debug in."""
+
+    def __init__(self, num_hosts: int, run_id: int, overrides: str) -> None:
+        self._contexts = {node: new_context(run_id, node, overrides) for node in range(1, num_hosts + 1)}
+        self._run_id = run_id
+
+    def node_ids(self) -> Sequence[int]:
+        """1..n."""
+        return list(self._contexts)
+
+    def submit(self, message: Message) -> Future[Message]:
+        """Answer at once."""
+        future: Future[Message] = Future()
+        future.set_result(answer(message, self._contexts[message.metadata.dst_node_id]))
+        return future
+
+    def close(self) -> None:
+        """Let go of the cameras."""
+        forget(self._run_id)
+
+
+class HostsInWorkers:
+    """Hosts dealt to worker processes in turn."""
+
+    def __init__(self, num_hosts: int, run_id: int, overrides: str, workers: int) -> None:
+        self._nodes = range(1, num_hosts + 1)
+        self.workers: list[_Worker] = []
+        for _ in range(min(workers, num_hosts)):
+            self.workers.append(_Worker(run_id, overrides, [worker.pipe for worker in self.workers]))
+
+    def node_ids(self) -> Sequence[int]:
+        """1..n."""
+        return self._nodes
+
+    def submit(self, message: Message) -> Future[Message]:
+        """Send the message to its host's worker."""
+        return self.workers[message.metadata.dst_node_id % len(self.workers)].submit(message)
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self.workers:
+            worker.close()
+
+
+class _Worker:
+    """One process that answers messages in order, and one thread that waits for its answers.
+
+    The thread starts with the first message, when all processes are there: none is forked beside a running thread.
+    """
+
+    def __init__(self, run_id: int, overrides: str, other_pipes: Sequence[Connection]) -> None:
+        method = "fork" if sys.platform == "linux" else "spawn"  # fork: what is imported need not be imported again
+        context = multiprocessing.get_context(method)
+        self.pipe, theirs = context.Pipe()
+        inherited = [*other_pipes, self.pipe] if method == "fork" else []
+        self.process = context.Process(target=_work, args=(theirs, inherited, run_id, overrides), daemon=True)
+        self.process.start()
+        theirs.close()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._last: Future[Message] | None = None
+
+    def submit(self, message: Message) -> Future[Message]:
+        """Have one message answered after those before it; the future fails when the process is gone."""
+        self._last = self._thread.submit(self._exchange, message)
+        return self._last
+
+    def _exchange(self, message: Message) -> Message:
+        try:
+            self.pipe.send(message)
+            reply: Message = self.pipe.recv()
+        except (EOFError, OSError):
+            raise ConnectionError(f"the host's process {self.process.pid} ended") from None
+        return reply
+
+    def close(self) -> None:
+        """End the process: by asking where it is idle, by force where it still works on what nobody waits for."""
+        if self._last is None or self._last.done():
+            with suppress(OSError):  # gone already
+                self.pipe.send(None)
+            self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        self._thread.shutdown(cancel_futures=True)
+        self.pipe.close()
+
+
+def answer(message: Message, context: Context) -> Message:
+    """The ClientApp's reply; its exception, if it raises, is the reply too."""
+    try:
+        return client_app(message, context)
+    except Exception as error:
+        return failed(message, error)
+
+
+def _work(pipe: Connection, inherited: Sequence[Connection], run_id: int, overrides: str) -> None:
+    """A worker's life: answer until told to end, or until the parent is gone."""
+    for others in inherited:  # the parent's ends: while a copy is open here, nobody notices that the parent is gone
+        others.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent ends this one
+    torch.set_num_threads(1)
+    contexts: dict[int, Context] = {}
+    with suppress(EOFError, OSError):
+        while (message := pipe.recv()) is not None:
+            node = message.metadata.dst_node_id
+            pipe.send(answer(message, contexts.setdefault(node, new_context(run_id, node, overrides))))
+
+
+def run(overrides: str, folder: Path, num_views: int, *, workers: int | None, hosts: int | None) -> None:
+    """One run on this machine; the record goes to `folder`."""
+    torch.set_num_threads(1)
+    workers = workers or cores()
+    num_hosts = hosts or num_views
+    run_id = os.getpid()
+    places = HostsHere(num_hosts, run_id, overrides) if workers == 1 else HostsInWorkers(num_hosts, run_id, overrides, workers)
+    serve(HostGrid(places, run_id), run_id, overrides, folder)
+
+
+def cores() -> int:
+    """Cores this process may use (which can be fewer than the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,21 @@
+"""The ServerApp over a grid of ours: shared by the places that bring their own hosts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+
+from simulations.host_grid import HostGrid
+from strategies.app import app as server_app
+
+
+def serve(grid: HostGrid, run_id: int, overrides: str, folder: Path) -> None:
+    """Run the ServerApp to its end, and end the hosts whatever happened."""
+    logging.getLogger("flwr").setLevel(logging.WARNING)  # the record and the live view say what Flower would log
+    context = Context(run_id, 0, {}, RecordDict(), {"overrides": overrides, "folder": str(folder)})
+    try:
+        server_app(grid, context)
+    finally:
+        grid.hosts.close()

@@ -1,0 +1,50 @@
+"""Federated averaging of the students' weights, for comparison.
+
+McMahan, Moore, Ramage, Hampson, Aguera y Arcas. Communication-Efficient Learning of Deep Networks from Decentralized
+Data. AISTATS 2017. https://arxiv.org/abs/1602.05629 (algorithm 1; every view takes part in every round.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from flwr.app import ArrayRecord
+from torch import Tensor
+
+from fedkd.wire import Letter, pack_weights, unpack_weights
+from strategies.views import ViewStrategy
+
+
+class FedAvg(ViewStrategy):
+    """Weights out, weights in. Students start alike (``common_start``), so the first round needs no weights."""
+
+    def tell(self, view: str, server_round: int, arrays: ArrayRecord) -> Letter:
+        """The average of the last round."""
+        return {"weights": arrays} if len(arrays) else {}
+
+    def wish(self, server_round: int) -> dict[str, bool]:
+        """The weights after the round."""
+        return {"wants_weights": True}
+
+    def hear(self, server_round: int, answers: Mapping[str, Letter], arrays: ArrayRecord) -> ArrayRecord:
+        """The mean of the weights, each view weighing by its training clips."""
+        states = [unpack_weights(letter["weights"]) for letter in answers.values()]
+        return pack_weights(average(states, [self.setting.num_clips[view] for view in answers]))
+
+    def remind(self, arrays: ArrayRecord) -> Letter:
+        """The exam is the averaged student's."""
+        return {"weights": arrays}
+
+
+def average(states: Sequence[Mapping[str, Tensor]], counts: Sequence[int]) -> dict[str, Tensor]:
+    """The weighted mean of networks' weights, summed in float64 in the order given; counters are the first one's."""
+    share = [count / sum(counts) for count in counts]
+    mean = {}
+    for name, first in states[0].items():
+        if first.is_floating_point():
+            total = sum((s * state[name].double() for s, state in zip(share, states, strict=True)), torch.zeros(()))
+            mean[name] = total.to(first.dtype)
+        else:
+            mean[name] = first
+    return mean

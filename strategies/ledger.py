@@ -1,0 +1,52 @@
+"""Bytes that crossed the wire, by round and view: counted where they are packed and where they arrive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from flwr.app import ConfigRecord, RecordDict
+
+from fedkd.wire import count_bytes, letters, names
+
+EXAM = -1
+"""The round under which the bytes of exams are kept: they measure a run and are no part of its method."""
+
+
+class Ledger:
+    """Both directions of every exchange. Round 0 is what happens before the first: enrolment and the teacher."""
+
+    def __init__(self) -> None:
+        self._up: Counter[tuple[int, str]] = Counter()
+        self._down: Counter[tuple[int, str]] = Counter()
+
+    def sent(self, round: int, content: RecordDict) -> None:
+        """A message went to a host."""
+        self._down.update(_by_view(round, content))
+
+    def received(self, round: int, content: RecordDict) -> None:
+        """A host's answer came in."""
+        self._up.update(_by_view(round, content))
+
+    def of(self, round: int, view: str) -> tuple[int, int]:
+        """(up, down) bytes of a view in a round."""
+        return self._up[round, view], self._down[round, view]
+
+    def totals(self) -> tuple[int, int]:
+        """(up, down) bytes of the whole run, exams left out."""
+        up, down = (sum(n for (round, _), n in side.items() if round != EXAM) for side in (self._up, self._down))
+        return up, down
+
+    def exams(self) -> int:
+        """Bytes of all exams, both directions."""
+        return sum(n for side in (self._up, self._down) for (round, _), n in side.items() if round == EXAM)
+
+
+def _by_view(round: int, content: RecordDict) -> Mapping[tuple[int, str], int]:
+    """Bytes of a message by view; what concerns the message as a whole counts for its first view."""
+    counted = {(round, view): count_bytes(letter.values()) for view, letter in letters(content).items()}
+    whole = content.get("about")
+    if isinstance(whole, ConfigRecord):
+        first = names(whole, "views")[0]
+        counted[round, first] = counted.get((round, first), 0) + count_bytes([whole])
+    return counted

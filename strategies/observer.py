@@ -1,0 +1,100 @@
+"""What the server writes down after each round, and at the end of a run."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flwr.app import ArrayRecord
+from safetensors.torch import save
+
+from fedkd.record import Record
+from fedkd.wire import unpack_weights
+from strategies.exam import FUSED, Marks
+from strategies.post import Failures
+from strategies.views import RoundNotes, ViewStrategy
+
+
+class Observer:
+    """Flower's `evaluate_fn`: called before the first round and after every one."""
+
+    def __init__(self, record: Record, strategy: ViewStrategy, not_enrolled: Failures) -> None:
+        self.record, self.strategy = record, strategy
+        self.failures: list[dict[str, Any]] = [{"round": 0, "view": v, "reason": r} for v, r in not_enrolled.items()]
+
+    def __call__(self, server_round: int, arrays: ArrayRecord) -> None:
+        """Write the rows of a round, the figures so far, and the server's checkpoint."""
+        notes = self.strategy.notes
+        self.record.rows(self._setup_rows() if server_round == 0 else self._rows(notes))
+        self.failures += [{"round": server_round, "view": v, "reason": r} for v, r in notes.failures.items()]
+        up, down = self.strategy.setting.post.ledger.totals()
+        self.record.update(
+            rounds_done=server_round,
+            bytes_up=up,
+            bytes_down=down,
+            bytes_exams=self.strategy.setting.post.ledger.exams(),
+            failures=self.failures,
+            **_figures(notes),
+        )
+        if len(arrays):
+            self.record.write("checkpoint/server.safetensors", save(unpack_weights(arrays)))
+
+    def close(self) -> None:
+        """Write what only the end knows: the students' digest, every answer, the confusion of every view."""
+        notes = self.strategy.notes
+        marks = notes.marks | ({FUSED: notes.fused} if notes.fused else {})
+        self.record.write("confusion.json", json.dumps({v: m.confusion().tolist() for v, m in marks.items()}) + "\n")
+        self.record.write("answers.csv", _answers(marks))
+        self.record.update(status="finished", digest=_combined(notes.digests))
+
+    def _setup_rows(self) -> Iterator[dict[str, Any]]:
+        for view in self.strategy.setting.pupils:
+            up, down = self.strategy.setting.post.ledger.of(0, view)
+            yield {"round": 0, "view": view, "status": "enrolled", "bytes_up": up, "bytes_down": down}
+
+    def _rows(self, notes: RoundNotes) -> Iterator[dict[str, Any]]:
+        for view in dict.fromkeys((*self.strategy.setting.pupils, *self.strategy.setting.post.roster.views)):
+            up, down = self.strategy.setting.post.ledger.of(notes.round, view)
+            row: dict[str, Any] = {"round": notes.round, "view": view, "bytes_up": up, "bytes_down": down}
+            row["status"] = notes.failures.get(view, "ok")
+            row |= dict(notes.tallies[view].means()) if view in notes.tallies else {}
+            row |= notes.clocks.get(view, {})
+            row["accuracy"] = notes.marks[view].accuracy if view in notes.marks else None
+            yield row
+        if notes.fused:
+            yield {"round": notes.round, "view": FUSED, "status": "ok", "accuracy": notes.fused.accuracy}
+
+
+def _figures(notes: RoundNotes) -> dict[str, Any]:
+    """The accuracy entries of summary.json after an exam."""
+    if not notes.marks:
+        return {}
+    accuracy = {view: mark.accuracy for view, mark in notes.marks.items()}
+    known = [value for value in accuracy.values() if value is not None]
+    return {
+        "accuracy": accuracy,
+        "accuracy_mean": sum(known) / len(known) if known else None,
+        "accuracy_fused": notes.fused.accuracy if notes.fused else None,
+    }
+
+
+def _answers(marks: Mapping[str, Marks]) -> str:
+    """Every answer of the last exam: view, event, true class, guessed class, confidence."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("view", "event", "truth", "guess", "confidence"))
+    for view, mark in marks.items():
+        confidence = mark.answers.probs.max(1).values
+        columns = (mark.truth.ids, mark.truth.classes, mark.guess)
+        for event, truth, guess, sure in zip(*(c.tolist() for c in columns), confidence.tolist(), strict=True):
+            writer.writerow((view, event, truth, guess, f"{sure:.4f}"))
+    return text.getvalue()
+
+
+def _combined(digests: Mapping[str, str]) -> str:
+    """sha256 over the views' weights' digests, in name order."""
+    return hashlib.sha256("".join(f"{view}:{digests[view]}\n" for view in sorted(digests)).encode()).hexdigest()

@@ -1,0 +1,142 @@
+"""The one Flower strategy under all exchanges: views instead of nodes.
+
+An exchange (`alone`, `distil`, `fedavg`) says what is told to a view and what becomes of the answers. Everything else
+about a round is here, once; `Strategy.start` stays Flower's.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fedkd.errors import UserError
+from fedkd.types import Tally
+from fedkd.wire import Letter, number, unpack_events, unpack_soft, unpack_tally
+from strategies.exam import Consensus, Marks, fuse
+from strategies.ledger import EXAM
+from strategies.post import Failures, Post, too_few
+
+
+@dataclass
+class RoundNotes:
+    """What became of one round: filled by the strategy, read by the observer."""
+
+    round: int = 0
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    clocks: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    failures: Failures = field(default_factory=dict)
+    marks: dict[str, Marks] = field(default_factory=dict)
+    fused: Marks | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every exchange of a run is given.
+
+    post           the way to the hosts.
+    pupils         names of the views that train: the roster's, or the one that holds the pooled recordings.
+    num_clips      training clips of each pupil.
+    first_letters  what each pupil is told before round 1: event labels, a teacher.
+    rule           how the views' beliefs about one event are pooled, for a consensus and at an exam.
+    min_views      fewer answers than this in a round end the run.
+    exam_every     rounds from one exam to the next; the last round always has one.
+    save_to        folder on the hosts' disks for the final students ("" keeps none).
+    """
+
+    post: Post
+    pupils: tuple[str, ...]
+    num_clips: Mapping[str, int]
+    first_letters: Mapping[str, Letter]
+    rule: Consensus
+    rounds: int
+    min_views: int
+    exam_every: int
+    save_to: str
+
+
+class ViewStrategy(Strategy):
+    """A Flower `Strategy` whose parties are views."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.notes = RoundNotes()
+        self._arrays = ArrayRecord()
+
+    # What an exchange says
+
+    @abstractmethod
+    def tell(self, view: str, server_round: int, arrays: ArrayRecord) -> Letter:
+        """What `view` is told before its round, given what the last round left in `arrays`."""
+
+    @abstractmethod
+    def wish(self, server_round: int) -> dict[str, bool]:
+        """What is asked of every view beside its tally: ``wants_soft``, ``wants_weights``."""
+
+    @abstractmethod
+    def hear(self, server_round: int, answers: Mapping[str, Letter], arrays: ArrayRecord) -> ArrayRecord:
+        """What the answers, in name order of the views, leave for the next round."""
+
+    def remind(self, arrays: ArrayRecord) -> Letter:
+        """What a view is told before an exam (nothing, unless its student lives at the server)."""
+        return {}
+
+    # The round
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """One message for each host, with a letter for each of its views."""
+        self.notes = RoundNotes(server_round)
+        self._arrays = arrays
+        first = self.setting.first_letters if server_round == 1 else {}
+        told = {view: {**self.tell(view, server_round, arrays), **first.get(view, {})} for view in self.setting.pupils}
+        asked = {"round": server_round, **self.wish(server_round)}
+        return self.setting.post.send("train", server_round, told, asked)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """What the views that answered leave for the next round."""
+        answers, self.notes.failures = self.setting.post.sort(replies, server_round)
+        pupils, needed = len(self.setting.pupils), self.setting.min_views
+        if len(answers) < min(needed, pupils):
+            raise UserError(too_few(len(answers), pupils, needed, f"in round {server_round}", self.notes.failures))
+        for view, letter in answers.items():
+            self.notes.tallies[view] = unpack_tally(letter["tally"])
+            self.notes.clocks[view] = {name: number(letter["clock"], name) for name in letter["clock"]}
+        return self.hear(server_round, answers, self._arrays), None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """An exam for every view, in the rounds that have one; the last one also saves the students."""
+        last = server_round == self.setting.rounds
+        if not last and server_round % self.setting.exam_every:
+            return []
+        asked = {"round": server_round} | ({"save_to": self.setting.save_to} if last and self.setting.save_to else {})
+        told = {view: self.remind(arrays) for view in self.setting.post.roster.views}
+        return self.setting.post.send("evaluate", EXAM, told, asked)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Every view's marks, and the marks of the views fused."""
+        replies = list(replies)
+        if not replies:
+            return None
+        answers, failures = self.setting.post.sort(replies, EXAM)
+        self.notes.failures |= failures
+        for view, letter in answers.items():
+            soft, truth = unpack_soft(letter["answers"]), unpack_events(letter["truth"])
+            self.notes.marks[view] = Marks(soft, truth)
+            self.notes.digests[view] = str(letter["student"]["digest"])  # type: ignore[call-overload]
+        if self.notes.marks:
+            self.notes.fused = fuse(self.notes.marks, self.setting.rule)
+        return None
+
+    def summary(self) -> None:
+        """Nothing to say before the first round: the record says it."""

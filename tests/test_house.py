@@ -1,0 +1,66 @@
+"""The floors of the house: who may import whom (docs/design.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [path for top in ("fedkd", "strategies", "clients", "simulations") for path in (ROOT / top).rglob("*.py")]
+MAY = {
+    "fedkd": {"fedkd"},
+    "strategies": {"fedkd", "strategies"},
+    "clients": {"fedkd", "clients"},
+    "simulations": {"fedkd", "strategies", "clients", "simulations"},
+}
+FLOORS = [
+    {"types", "seeding", "errors", "skeleton"},
+    {"losses", "consensus", "privacy", "metrics"},
+    {"models", "data"},
+    {"learn"},
+    {"wire", "config", "record", "assemble", "results", "plots", "report"},
+]
+APART = ({"losses", "consensus", "privacy", "metrics"}, {"models", "data"})
+"""Neighbours on one floor that must not import each other."""
+ONLY_IN = {
+    "flwr": ("fedkd/wire.py", "strategies/", "clients/", "simulations/"),
+    "ray": ("simulations/",),
+    "hydra": ("fedkd/config.py", "simulations/cli.py"),
+}
+
+
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if module.startswith("fedkd.") else ""
+
+
+def floor(name: str) -> int:
+    return next((level for level, rooms in enumerate(FLOORS) if name in rooms), -1)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    here = path.relative_to(ROOT)
+    top, modules = here.parts[0], imported(path)
+    for module in modules:
+        package = module.split(".")[0]
+        assert package not in MAY or package in MAY[top], f"{here} imports {module}"
+        if package in ONLY_IN:
+            assert str(here).startswith(ONLY_IN[package]), f"{here} imports {module}"
+    if top == "fedkd" and len(here.parts) > 1:
+        mine = here.parts[1].removesuffix(".py")
+        if mine not in ("__init__", "conf"):
+            assert floor(mine) >= 0, f"{here} stands on no floor: add it to FLOORS"
+        for other in {room(module) for module in modules} - {"", mine}:
+            if floor(other) >= 0:
+                assert floor(other) <= floor(mine), f"{here} imports upwards: {other}"
+                assert not any({mine, other} <= apart for apart in APART), f"{here} imports its neighbour {other}"

@@ -1,0 +1,100 @@
+"""The laws of teaching: what is known is learned, what is unknown stays silent, and a pause changes no bit."""
+
+import torch
+from torch import nn
+
+from fedkd.learn.course import Course
+from fedkd.learn.lesson import Lesson, plain_lesson, spread
+from fedkd.learn.objective import Objective
+from fedkd.learn.predict import confident_guesses, predict
+from fedkd.learn.pupil import Pupil, Schooling, digest
+from fedkd.losses.kd import kd_loss
+from fedkd.types import UNKNOWN, SoftLabels
+
+K = 3
+
+
+def net(clip_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, num_classes))
+
+
+def course(ema: float = 0.0, **weights: float) -> Course:
+    return Course("x", net, None, Schooling(batch=8, epochs=2, ema=ema), Objective(kd_loss, **weights), rounds=4)
+
+
+def clips(n: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+    labels = torch.arange(n) % K
+    x = torch.randn(n, 4, generator=torch.Generator().manual_seed(1)) * 0.1
+    x[torch.arange(n), labels] += 2
+    return x, labels
+
+
+def taught(course: Course, lesson: Lesson, rounds: int = 4, **how: float) -> Pupil:
+    pupil = course.new_pupil((4,), K, (0, "student"))
+    for round in range(1, rounds + 1):
+        course.teach(pupil, lesson, round, (0, "student"), **how)
+    return pupil
+
+
+def test_known_labels_are_learned() -> None:
+    x, labels = clips()
+    pupil = taught(course(), plain_lesson(x, labels, K))
+    assert (predict(pupil.voice, x).argmax(1) == labels).all()
+
+
+def test_a_consensus_teaches_where_no_label_is_known() -> None:
+    x, labels = clips()
+    belief = nn.functional.one_hot(labels, K).float()
+    nothing = torch.full_like(labels, UNKNOWN)
+    lesson = Lesson(x, nothing, None, belief, torch.ones(len(x)), nothing)
+    deaf = taught(course(), lesson, lack=0.0)
+    assert deaf.step == 0
+    heard = taught(course(), lesson, lack=1.0)
+    assert (predict(heard.voice, x).argmax(1) == labels).float().mean() > 0.9
+
+
+def test_a_lesson_without_anything_known_teaches_nothing() -> None:
+    x, labels = clips()
+    silent = plain_lesson(x, torch.full_like(labels, UNKNOWN), K)
+    pupil = course().new_pupil((4,), K, (0, "student"))
+    before = digest(pupil.voice.state_dict())
+    assert course().teach(pupil, silent, 1, (0, "student")).count == 0
+    assert digest(pupil.voice.state_dict()) == before
+
+
+def test_a_pupil_put_away_and_taken_up_again_goes_on_with_the_same_bits() -> None:
+    x, labels = clips()
+    lesson, way = plain_lesson(x, labels, K), course(ema=0.9)
+    straight = taught(way, lesson, rounds=4)
+    paused = taught(way, lesson, rounds=2)
+    resumed = way.new_pupil((4,), K, (1, "another start"))
+    resumed.restore({name: value.clone() for name, value in paused.state().items()})
+    for round in (3, 4):
+        way.teach(resumed, lesson, round, (0, "student"))
+    assert digest(resumed.voice.state_dict()) == digest(straight.voice.state_dict())
+    assert digest(resumed.net.state_dict()) == digest(straight.net.state_dict())
+
+
+def test_beliefs_are_laid_along_the_views_own_clips() -> None:
+    told = SoftLabels(torch.tensor([2, 5]), torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([1.0, 0.5]))
+    probs, weight = spread(told, torch.tensor([1, 2, 5, 9]))
+    assert weight.tolist() == [0, 1, 0.5, 0]
+    assert probs[1].tolist() == told.probs[0].tolist() and probs[0].tolist() == [0.5, 0.5]
+
+
+def test_the_bar_for_a_guess_is_lower_for_a_class_seldom_sure() -> None:
+    probs = torch.tensor([[0.95, 0.05], [0.95, 0.05], [0.3, 0.7], [0.6, 0.4], [0.05, 0.95]])
+    assert confident_guesses(probs, 0.9).tolist() == [0, 0, 1, UNKNOWN, 1]
+    assert confident_guesses(probs[3:4], 0.9).tolist() == [UNKNOWN]
+
+
+def test_the_rate_warms_up_and_ends_at_zero() -> None:
+    way = Schooling(learning_rate=1.0)
+    rates = [way.rate(step, 100) for step in range(100)]
+    assert max(rates) == 1.0 and rates[0] < 0.2 and rates[-1] < 0.01
+
+
+def test_the_ramp_gives_the_consensus_its_weight_by_and_by() -> None:
+    objective = Objective(kd_loss, ramp_rounds=5)
+    ramp = [objective.ramp(r) for r in range(7)]
+    assert ramp == sorted(ramp) and ramp[0] < 0.01 and ramp[5] == 1.0
