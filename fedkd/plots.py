@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from fedkd.results import FUSED, MEAN, Result, comparable, heading, human_bytes, labels, percent
@@ -52,6 +54,7 @@ _STYLE: dict[Any, Any] = {
 }
 _READABLE_CLASSES = 20  # up to so many, a cell holds its number
 _MARKED_ROUNDS = 20  # up to so many, a line marks each of them
+_LABEL_LETTERS = 28
 _LINE_HEIGHT = 0.075  # of a panel: two direct labels closer than this are moved apart
 
 
@@ -82,7 +85,8 @@ def accuracy_figure(result: Result, baselines: Sequence[Result] = ()) -> Figure:
         }
     with rc_context(_STYLE):
         columns = _columns(len(panels))
-        figure, grid = _panels(len(panels), columns, *((3.9, 3.2) if baselines else (7.0, 4.2)))
+        width, height = (3.0, 3.2) if baselines else (6.2, 4.2)
+        figure, grid = _panels(len(panels), columns, width + _label_inches(panels.values()), height)
         limits = _limits(panels.values())
         for number, (axes, (title, lines)) in enumerate(zip(grid, panels.items(), strict=True)):
             axes.set_ylim(limits)
@@ -107,13 +111,13 @@ def bytes_figure(results: Sequence[Result]) -> Figure:
             lines[name] = (pd.Series(history.to_numpy(), sent.to_numpy()), look)
         panels[title] = lines
     with rc_context(_STYLE):
-        figure, grid = _panels(2, 2, 5.2, 4.2)
+        figure, grid = _panels(2, 2, 4.4 + _label_inches(panels.values()), 4.2)
         limits = _limits(panels.values())
-        for axes, (title, lines) in zip(grid, panels.items(), strict=True):
+        for axes, (title, drawn) in zip(grid, panels.items(), strict=True):
             axes.set_xscale("log")
             axes.set_ylim(limits)
-            _plot(axes, lines)
-            _decades(axes, [x for line, _ in lines.values() for x in line.index])
+            _plot(axes, drawn)
+            _decades(axes, [x for line, _ in drawn.values() for x in line.index])
             axes.set_title(title)
             axes.set_xlabel("bytes sent and received so far, all views")
         grid[0].set_ylabel("accuracy")
@@ -181,6 +185,11 @@ def _limits(panels: Iterable[Lines]) -> tuple[float, float]:
     return max(low, 0.0) - 0.005, min(high, 1.0) + 0.005
 
 
+def _label_inches(panels: Iterable[Lines]) -> float:
+    """Room for the longest direct label."""
+    return 0.085 * (6 + min(_LABEL_LETTERS, max((len(name) for lines in panels for name in lines), default=0)))
+
+
 def _plot(axes: Axes, lines: Lines) -> None:
     """The lines, each with its name and last value at the right; names of lines that end together move apart."""
     lines = {name: (line, look) for name, (line, look) in lines.items() if len(line)}
@@ -193,7 +202,7 @@ def _plot(axes: Axes, lines: Lines) -> None:
     for name, height in _apart({name: _height(axes, value) for name, value in last.items()}).items():
         line, look = lines[name]
         axes.annotate(
-            f"{name} {100 * last[name]:.0f}%",
+            f"{shorten(name, _LABEL_LETTERS, placeholder=' ...')}: {100 * last[name]:.0f}%",
             xy=(line.index[-1], last[name]),
             xytext=(1.06, height),
             textcoords="axes fraction",
@@ -242,6 +251,8 @@ def _confusion(axes: Axes, table: Int[np.ndarray, "K K"]) -> Any:
     shares = np.divide(table, clips, out=np.full(table.shape, np.nan), where=clips > 0)  # nan: no clip of that class
     axes.set_facecolor("#eeeeee")
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for k in range(len(table)):  # where a right answer lies
+        axes.add_patch(Rectangle((k - 0.5, k - 0.5), 1, 1, fill=False, edgecolor="#9a9a9a", linewidth=0.6))
     if len(table) <= _READABLE_CLASSES:
         for (row, column), share in np.ndenumerate(shares):
             if share > 0:

@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from fedkd.errors import UserError
 from fedkd.record import ROUND_COLUMNS
@@ -108,18 +111,49 @@ def labels(results: Sequence[Result]) -> list[str]:
     keys = ("dataset", "protocol", "split", "seed", "place")
     differing = [key for key in keys if len({str(r.summary.get(key)) for r in results}) > 1]
     names = [" ".join([r.summary["method"], *(_entry(r, key) for key in differing)]) for r in results]
-    # What the headings do not tell apart differs in other settings: the folder's hash of overrides says which.
+    namesakes = [[other for other, its in zip(results, names, strict=True) if its == name] for name in names]
     return [
-        name if names.count(name) == 1 else f"{name} {result.folder.name.rpartition('-')[2]}"
-        for name, result in zip(names, results, strict=True)
+        f"{name} {_apart(r, same)}" if len(same) > 1 else name
+        for r, name, same in zip(results, names, namesakes, strict=True)
     ]
 
 
+def _apart(result: Result, namesakes: Sequence[Result]) -> str:
+    """The settings that tell a result from its namesakes; the time it began, if it repeats one of them."""
+    settings = [_settings(other) for other in namesakes]
+    own = _settings(result)
+    differing = [key for key in own if any(other.get(key) != own[key] for other in settings)]
+    named = " ".join(f"{key.rpartition('.')[2]}={own[key]}" for key in differing)
+    return named if settings.count(own) == 1 else result.folder.name
+
+
+def _settings(result: Result) -> dict[str, Any]:
+    """config.yaml as one flat table, e.g. {"data.labels": 0.1}; without where it was read and written."""
+    path = result.folder / "config.yaml"
+    try:
+        nodes: list[tuple[str, Any]] = [("", OmegaConf.to_container(OmegaConf.create(_read(path))))]
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise _broken("a configuration", path, error) from error
+    table: dict[str, Any] = {}
+    while nodes:
+        name, node = nodes.pop()
+        if isinstance(node, dict):
+            nodes += [(f"{name}.{key}" if name else str(key), node[key]) for key in reversed(node)]
+        elif name not in ("name", "results_dir", "data_dir", "data.data_dir"):
+            table[name] = node
+    return table
+
+
 def comparable(result: Result, others: Iterable[Result]) -> list[Result]:
-    """Those of `others` that were examined on the same clips with the same seed; itself left out."""
-    keys = ("dataset", "protocol", "split", "seed")
-    same = [other for other in others if all(other.summary.get(k) == result.summary.get(k) for k in keys)]
-    return [other for other in same if other.folder.resolve() != result.folder.resolve()]
+    """Those of `others` that were examined on the same data, split and seed; the result itself is left out."""
+
+    def exam(one: Result) -> list[Any]:
+        data = {key: value for key, value in _settings(one).items() if key.startswith("data.")}
+        return [*(one.summary.get(key) for key in ("dataset", "protocol", "split", "seed")), data]
+
+    return [
+        other for other in others if exam(other) == exam(result) and other.folder.resolve() != result.folder.resolve()
+    ]
 
 
 def heading(result: Result) -> str:

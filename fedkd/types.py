@@ -26,9 +26,9 @@ class SoftLabels:
     weight  trust in each row, >= 0; a row of weight 0 abstains.
     """
 
-    ids: Int[Tensor, N]
+    ids: Int[Tensor, "N"]
     probs: Float[Tensor, "N K"]
-    weight: Float[Tensor, N]
+    weight: Float[Tensor, "N"]
 
     def __post_init__(self) -> None:
         if self.probs.ndim != 2 or self.ids.shape != self.probs.shape[:1] or self.weight.shape != self.probs.shape[:1]:
@@ -57,7 +57,7 @@ class SoftLabels:
         return SoftLabels(self.ids[index], self.probs[index], self.weight[index])
 
     @staticmethod
-    def of(ids: Int[Tensor, N], probs: Float[Tensor, "N K"], weight: Float[Tensor, N] | None = None) -> SoftLabels:
+    def of(ids: Int[Tensor, "N"], probs: Float[Tensor, "N K"], weight: Float[Tensor, "N"] | None = None) -> SoftLabels:
         """Rows in any order, sorted by event id; without `weight` every row is trusted alike."""
         order = torch.argsort(ids)
         weight = torch.ones(len(ids)) if weight is None else weight[order]
@@ -73,14 +73,14 @@ class SoftLabels:
 class EventLabels:
     """True classes of events, told once by a view that knows them. ids strictly increasing; classes 0..K-1."""
 
-    ids: Int[Tensor, N]
-    classes: Int[Tensor, N]
+    ids: Int[Tensor, "N"]
+    classes: Int[Tensor, "N"]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @staticmethod
-    def of(ids: Int[Tensor, N], classes: Int[Tensor, N]) -> EventLabels:
+    def of(ids: Int[Tensor, "N"], classes: Int[Tensor, "N"]) -> EventLabels:
         """Rows in any order; an event told twice is kept once (a contradiction is the first teller's)."""
         order = torch.argsort(ids, stable=True)
         ids, classes = ids[order], classes[order]
@@ -98,7 +98,7 @@ class EventLabels:
         nothing = torch.empty(0, dtype=torch.int64)
         return EventLabels(nothing, nothing)
 
-    def classes_of(self, ids: Int[Tensor, N]) -> Int[Tensor, N]:
+    def classes_of(self, ids: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
         """The class of each asked event, UNKNOWN where nobody told."""
         found = torch.full_like(ids, UNKNOWN)
         if len(self):
@@ -114,12 +114,13 @@ class Clips:
 
     ids      event ids, strictly increasing, the same in every view of an event; opaque: they tell nothing of the class.
     labels   true class of each clip, UNKNOWN where the view does not know it. Of test clips it is always known.
-    streams  modality -> [N ...]: "rgb" uint8 [N T H W 3], "skeleton" [N T J 3] metres, "pose2d" [N T J 2],
+    streams  modality -> [N ...]: "rgb" uint8 [N T H W 3], "skeleton" [N T J 3] as the
+             data set prepared it, "pose2d" [N T J 2],
              "imu" [N T 12].
     """
 
-    ids: Int[Tensor, N]
-    labels: Int[Tensor, N]
+    ids: Int[Tensor, "N"]
+    labels: Int[Tensor, "N"]
     streams: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
@@ -139,7 +140,7 @@ class Clips:
         streams = {modality: stream[index] for modality, stream in self.streams.items()}
         return Clips(self.ids[index], self.labels[index], streams)
 
-    def knowing(self, labels: Int[Tensor, N]) -> Clips:
+    def knowing(self, labels: Int[Tensor, "N"]) -> Clips:
         """The same clips with other labels."""
         return replace(self, labels=labels)
 
@@ -155,7 +156,7 @@ class View:
     name: str
     classes: tuple[str, ...]
     train: Clips
-    shared: Bool[Tensor, N]
+    shared: Bool[Tensor, "N"]
     valid: Clips
     test: Clips
 

@@ -118,7 +118,7 @@ def number(record: Record, name: str) -> float:
     value = record.get(name)
     if not isinstance(value, int | float):
         raise WireError(f"expected a number '{name}' in the record, got {value!r}.")
-    return value
+    return float(value)
 
 
 def names(record: Record, name: str) -> list[str]:

@@ -6,13 +6,20 @@ Exit codes: 0 done; 1 a data check found something broken, or a run failed; 2 wh
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from fedkd.config import as_string, build, expand, load
 from fedkd.errors import UserError
 from fedkd.record import new_folder
+from fedkd.results import load as read
+from simulations.show import compare, show
+
+_PIPE_COLUMNS = 120  # where no terminal says how wide it is
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="what differs from the defaults")
     run.set_defaults(act=_run)
+    shown = verbs.add_parser("show", help="print results again: fedkd show RESULT [RESULT ...]")
+    shown.add_argument("results", nargs="+", metavar="RESULT", help="a result folder")
+    shown.add_argument("--format", choices=("text", "json"), default="text", help="json: what summary.json holds")
+    shown.add_argument(
+        "--report", action="store_true", help="make the first's plots and report anew, beside the others"
+    )
+    shown.set_defaults(act=_show)
     return parser
 
 
@@ -42,8 +56,25 @@ def _run(asked: argparse.Namespace) -> int:
     combinations = list(expand(asked.overrides)) if asked.multirun else [list(asked.overrides)]
     for overrides in combinations:
         load(overrides)  # a sweep with a mistake in it should fail before its first run
+    folders: list[Path] = []
     for overrides in combinations:
-        run_one(overrides)
+        folders.append(run_one(overrides))
+        report(folders[-1], folders[:-1])
+        print_results(folders[-1:])
+    if len(folders) > 1:
+        print_results(folders)
+    return 0
+
+
+def _show(asked: argparse.Namespace) -> int:
+    folders = [Path(result) for result in asked.results]
+    if asked.report:
+        report(folders[0], folders[1:])
+    if asked.format == "text":
+        print_results(folders)
+        return 0
+    summaries = [read(folder).summary for folder in folders]
+    print(json.dumps(summaries if len(summaries) > 1 else summaries[0], indent=2))
     return 0
 
 
@@ -56,6 +87,20 @@ def run_one(overrides: Sequence[str]) -> Path:
     settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
     build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
     return folder
+
+
+def report(folder: Path, others: Sequence[Path]) -> None:
+    """Make a result's plots and report; the comparable ones of `others` are its baselines."""
+    from fedkd.report import finish  # here: matplotlib is slow to import, and hosts are forked from this process
+
+    finish(folder, others)
+
+
+def print_results(folders: Sequence[Path]) -> None:
+    """One result on a screen, or several in a table."""
+    results = [read(folder) for folder in folders]
+    screen = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    screen.print(show(results[0]) if len(results) == 1 else compare(results))
 
 
 def entry() -> None:

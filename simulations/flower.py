@@ -48,13 +48,13 @@ PYPROJECT = """
 [project]
 name = "fedkd"
 version = "0.0.0"
+description = "One run."
+license = "Apache-2.0"
 dependencies = []
 
 [tool.flwr.app]
 publisher = "fedkd"
-fab-format-version = 1
 flwr-version-target = "{flwr}"
-fab-include = {include}
 
 [tool.flwr.app.components]
 serverapp = "strategies.app:app"
@@ -155,8 +155,7 @@ def _make_app(folder: Path) -> Path:
     here = Path(__file__).parents[1]
     for package in PACKAGES:
         shutil.copytree(here / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    include = json.dumps([f"{package}/**/*.{kind}" for package in PACKAGES for kind in ("py", "yaml")])
-    (folder / "pyproject.toml").write_text(PYPROJECT.format(flwr=version("flwr"), include=include), encoding="utf-8")
+    (folder / "pyproject.toml").write_text(PYPROJECT.format(flwr=version("flwr")), encoding="utf-8")
     return folder
 
 

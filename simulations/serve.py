@@ -8,6 +8,7 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 
 from simulations.host_grid import HostGrid
+from simulations.live import watch
 from strategies.app import app as server_app
 
 
@@ -16,6 +17,7 @@ def serve(grid: HostGrid, run_id: int, overrides: str, folder: Path) -> None:
     logging.getLogger("flwr").setLevel(logging.WARNING)  # the record and the live view say what Flower would log
     context = Context(run_id, 0, {}, RecordDict(), {"overrides": overrides, "folder": str(folder)})
     try:
-        server_app(grid, context)
+        with watch(folder):  # here and not at the command line: its thread must not run while a place forks its hosts
+            server_app(grid, context)
     finally:
         grid.hosts.close()

@@ -24,18 +24,30 @@ from strategies.post import Post
 from strategies.roster import muster
 from strategies.views import Setting, ViewStrategy
 
+_AT_HOME = Path.home() / "fedkd"
+"""Below it lie the results of runs that were started by a plain `flwr run`."""
+
 app = ServerApp()
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run what the run config's `overrides` say; the record goes to its `folder`, or to a new one under results_dir."""
+    """Run what the run config's `overrides` say; the record goes to its `folder`.
+
+    Without a folder nobody of ours started the run: it was a plain `flwr run`. The record goes to a new folder under
+    results_dir, and a relative one is looked for at home: the directory of this process is that of whoever once started
+    the SuperLink, not of whoever ran this.
+    """
     torch.set_num_threads(1)
     overrides = from_string(str(context.run_config.get("overrides", "")))
     cfg = load(overrides)
-    folder = str(context.run_config.get("folder", "")) or new_folder(cfg.results_dir, cfg.name, overrides)
+    place, folder = cfg.place.name, str(context.run_config.get("folder", ""))
+    if not folder:
+        results = _AT_HOME / Path(cfg.results_dir).expanduser()
+        place, folder = "flower", str(new_folder(str(results), cfg.name, overrides))
+        print(f"fedkd: the record of this run goes to {folder}", flush=True)
     data = build(cfg.data)
-    record = Record(Path(folder), OmegaConf.to_yaml(cfg), _heading(cfg, data))
+    record = Record(Path(folder), OmegaConf.to_yaml(cfg), {**_heading(cfg, data), "place": place})
     try:
         observer = run(grid, cfg, data, record)
     except Exception as error:

@@ -27,7 +27,7 @@ class Marks:
     truth: EventLabels
 
     @property
-    def guess(self) -> Int[Tensor, N]:
+    def guess(self) -> Int[Tensor, "N"]:
         """The likeliest class of each event."""
         return self.answers.probs.argmax(1)
 

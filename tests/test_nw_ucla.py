@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +140,7 @@ class TestBrokenFolders:
     def test_truncated_json(self, folder: Path, keep: int) -> None:
         path = write_clip(folder, 1, 1, 9, "v01")
         path.write_bytes(path.read_bytes()[:keep])
-        with pytest.raises(UserError, match="a01_s01_e09_v01.json: it is no whole json"):
+        with pytest.raises(UserError, match=r"a01_s01_e09_v01\.json: it is no whole json"):
             view_of(folder)
         assert "a01_s01_e09_v01.json: it is no whole json" in screen(NwUcla(str(folder)))
 
@@ -422,11 +421,11 @@ class TestAugment:
 
 
 @pytest.fixture(scope="module")
-def real() -> Iterator[str]:
+def real() -> str:
     root = os.environ.get("FEDKD_DATA")
     if not root or not Path(root, "nw_ucla", "all_sqe").is_dir():
         pytest.skip("needs the N-UCLA recordings: FEDKD_DATA must name the folder that holds nw_ucla/all_sqe")
-    yield root
+    return root
 
 
 class TestRecordings:
@@ -469,7 +468,7 @@ class TestRecordings:
         assert (len(view.train), len(view.valid), len(view.test)) == (285, 0, 84)
 
     def test_a_ridge_classifier_learns_it(self, real: str) -> None:
-        """Untuned and closed-form, 0.656 when written (0.580 in data.md, without turning): below, the loader is broken."""
+        """Untuned, closed-form; data.md has 0.580 without turning to the camera. Below, the loader is broken."""
         data = NwUcla(real, protocol="cross_view")
         views = [data.view(name, 0) for name in data.view_names()]
         x = torch.cat([view.train.streams["skeleton"].flatten(1) for view in views])

@@ -30,7 +30,9 @@ def test_soft_labels_round_trip_within_half_precision(num_events: int, num_class
     random = np.random.default_rng(seed)
     ids = np.sort(random.choice(2**32 - 1, num_events, replace=False)).astype(np.int64)
     probs = random.dirichlet(np.full(num_classes, 0.1), num_events).astype(np.float32).reshape(num_events, num_classes)
-    sent = SoftLabels(torch.from_numpy(ids), torch.from_numpy(probs), torch.from_numpy(random.random(num_events)).float())
+    sent = SoftLabels(
+        torch.from_numpy(ids), torch.from_numpy(probs), torch.from_numpy(random.random(num_events)).float()
+    )
     record = pack_soft(sent)
     came = unpack_soft(record)
     assert came.ids.equal(sent.ids)
@@ -73,7 +75,9 @@ def test_letters_find_their_views_in_name_order() -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        ArrayRecord({"ids": Array("uint32", (2,), "fedkd.raw", b"\0" * 7), "probs": Array("float16", (2, 2), "x", b"")}),
+        ArrayRecord(
+            {"ids": Array("uint32", (2,), "fedkd.raw", b"\0" * 7), "probs": Array("float16", (2, 2), "x", b"")}
+        ),
         ArrayRecord({}),
         MetricRecord({"ids": 1}),
     ],

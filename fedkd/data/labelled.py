@@ -37,8 +37,6 @@ def refuse_degenerate(*views: View) -> None:
                 f"View {view.name} needs at least two classes, its training clips are all {only!r}: {_REMEDY}."
             )
         if not view.shared.any():
-            raise UserError(
-                f"View {view.name} shares no training event with another view, so there is nothing to exchange: {_REMEDY}."
-            )
+            raise UserError(f"View {view.name} shares no training event with another view: {_REMEDY}.")
         if len(view.test) == 0:
             raise UserError(f"View {view.name} has no test clip, so nothing can be measured: {_REMEDY}.")

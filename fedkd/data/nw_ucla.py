@@ -3,24 +3,24 @@
     data = NwUcla(data_dir="../shared/data", protocol="by_subject", fold=0)
     data.view("v01", seed=0).train.streams["pose2d"].shape          # [363, 32, 20, 2]
 
-Streams: "skeleton" [N F 20 3], turned to face the camera, for a teacher that views can share; "pose2d" [N F 20 2], x and
-y of the view's own camera (the Kinect's joints seen orthographically: cleaner than what a picture's pose estimator gives).
-Both in torso lengths about the clip's mean hip centre. Files and their faults: `fedkd.data.nw_ucla_files`.
+Streams: "skeleton" [N F 20 3], turned to face the camera, for a teacher that views can share; "pose2d" [N F 20 2], x
+and y of the view's own camera (the Kinect's joints seen orthographically: cleaner than what a picture's pose estimator
+gives). Both in torso lengths about the clip's mean hip centre. Files and their faults: `fedkd.data.nw_ucla_files`.
 
 Protocols
   by_subject    Subjects of train, valid and test are apart, every view is a client, views exchange on training events
                 only (inductive). Fold f tests subjects 2f+1 and 2f+2, validates on the next, trains on the other seven.
                 In fold 1 the validation subject is s05, whom v03 never filmed: v03's `valid` is empty.
-  cross_view    The literature's: v01 and v02 train, v03 tests; the test split of both clients is v03's clips. Test clips
-                are the *same performances by the same people* as training clips, filmed from aside: figures are not
-                comparable with by_subject, and whatever is exchanged on training events is about test events too.
+  cross_view    The literature's: v01 and v02 train, v03 tests; the test split of both clients is v03's clips. Test
+                clips are the *same performances by the same people* as training clips, filmed from aside: figures are
+                not comparable with by_subject, and what is exchanged on training events is about test events too.
   new_camera    v03 has no label at all. v01 and v02 know the labels of four training subjects (their history); the
                 events of the other three are filmed by all, shared, and labelled by nobody.
   new_camera_oracle   The upper bound of new_camera: v03 knows the labels of its own shared clips.
 
-95 clips of v03 repeat v02's, all there are of "pick up with two hands" and "drop trash". `duplicates="drop"` leaves them
-out: v03 then has 8 of the 10 classes, and its accuracy is not comparable with the others'. `"keep"` is the usual, leaking
-form: 95 of the 464 cross_view test clips are then in training. Report both.
+95 clips of v03 repeat v02's, all there are of "pick up with two hands" and "drop trash". `duplicates="drop"` leaves
+them out: v03 then has 8 of the 10 classes, and its accuracy is not comparable with the others'. `"keep"` is the usual,
+leaking form: 95 of the 464 cross_view test clips are then in training. Report both.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class NwUcla:
         return subject_roles(self.protocol, self.fold, self.test_subjects, self.history)
 
     def view_names(self) -> tuple[str, ...]:
+        """The clients, in name order."""
         if self.protocol == "cross_view":
             return tuple(view for view in VIEWS if view != TEST_CAMERA)
         return VIEWS

@@ -1,7 +1,7 @@
 """Northwestern-UCLA on disk: one json per clip, read with every fault named.
 
 Wang, Nie, Xia, Wu, Zhu. Cross-view Action Modeling, Learning and Recognition. CVPR 2014. arXiv:1405.2941.
-The recordings: https://wangjiangb.github.io/my_data.html; the json edition read here (``all_sqe.zip``): see "NW-UCLA" in
+The recordings: https://wangjiangb.github.io/my_data.html; the json edition read here (``all_sqe.zip``): "NW-UCLA" in
 https://github.com/Uason-Chen/CTR-GCN#data-preparation. 1,484 files ``aAA_sSS_eEE_vVV.json`` (action, subject, take,
 view) with the keys ``file_name``, ``label`` (1..10) and ``skeletons`` [T 20 3], metres in the camera's own frame, in
 Kinect v1's joint order. The action numbers skip 7 and 10, so ``label`` is the action's place in ACTIONS.

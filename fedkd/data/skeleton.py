@@ -47,7 +47,7 @@ def _bridged(path: Float[Tensor, "T D"], lost: Bool[Tensor, "T"]) -> Float[Tenso
 def facing(clip: Float[Tensor, "T J 3"]) -> Float[Tensor, "T J 3"]:
     """Turned about the vertical (y) until shoulders and hips of the first quarter lie along x, one turn for the clip.
 
-    Most of what differs between cameras is this one angle. A ridge classifier on N-UCLA, v1+v2 -> v3 without the repeated
+    Most of what differs between cameras is this one angle. A ridge classifier on N-UCLA, v1+v2 -> v3 without repeated
     clips: 0.53 without this step, 0.66 with it; within views it changes nothing.
     Later frames keep their turning, which is what tells "walk around" from a step.
     """
@@ -70,7 +70,7 @@ def centred(clip: Float[Tensor, "T J D"]) -> Float[Tensor, "T J D"]:
 
 
 def resample(clip: Float[Tensor, "T J D"], frames: int) -> Float[Tensor, "F J D"]:
-    """`frames` evenly spaced moments from the first frame to the last, on straight lines; a single frame is repeated."""
+    """`frames` evenly spaced moments from first frame to last, on straight lines; a single frame is repeated."""
     moment = torch.linspace(0, len(clip) - 1, frames)
     left = moment.floor().long()
     right = (left + 1).clamp(max=len(clip) - 1)

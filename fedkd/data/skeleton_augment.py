@@ -3,8 +3,9 @@
     augment = SkeletonAugment()
     clips = augment(clips, generator(seed, "train", round, view))      # [B T J D] -> [B T J D]
 
-Each clip of the batch draws its own changes; the clip's first frame stays first. On N-UCLA's 2-D poses, 10 % labels,
-they raise the accuracy on validation subjects from 67 to 75 %, the mirror image alone by half of that (pilot, one seed).
+Each clip of the batch draws its own changes. They pay where labels are few. N-UCLA's 2-D poses, `fedkd.models.tcn`, 300
+steps, validation subjects of folds 0, 2, 3, three views, one seed: 0.717 -> 0.750 with a quarter of the labels, but
+0.847 -> 0.829 with all of them.
 A mirror image is only harmless while no class means "left" or "right".
 """
 
@@ -48,6 +49,7 @@ class SkeletonAugment:
     jitter: float = 0.02
 
     def __call__(self, x: Float[Tensor, "B T J D"], generator: torch.Generator) -> Float[Tensor, "B T J D"]:
+        """Clips [B T J D], D = 2 or 3, each changed in its own way."""
         draw = _Draw(len(x), generator)
         x = retimed(x, _moments(x.shape[1], self.crop, self.warp, draw))
         x = torch.where(draw.chance(self.flip)[:, None, None, None], mirrored(x), x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedkd.types import UNKNOWN, SoftLabels
@@ -23,19 +23,14 @@ class Lesson:
     """
 
     clips: Tensor
-    labels: Int[Tensor, N]
+    labels: Int[Tensor, "N"]
     teacher: Float[Tensor, "N K"] | None
     consensus: Float[Tensor, "N K"]
-    trust: Float[Tensor, N]
-    pseudo: Int[Tensor, N]
-
-    @property
-    def known(self) -> Bool[Tensor, N]:
-        """Clips whose true class is known."""
-        return self.labels != UNKNOWN
+    trust: Float[Tensor, "N"]
+    pseudo: Int[Tensor, "N"]
 
 
-def spread(labels: SoftLabels, ids: Int[Tensor, N]) -> tuple[Float[Tensor, "N K"], Float[Tensor, N]]:
+def spread(labels: SoftLabels, ids: Int[Tensor, "N"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N"]]:
     """Beliefs laid out along a view's own clips: (probs [N K], weight [N]); weight 0 and uniform where nobody spoke."""
     probs = torch.full((len(ids), labels.num_classes), 1 / labels.num_classes)
     weight = torch.zeros(len(ids))
@@ -47,7 +42,7 @@ def spread(labels: SoftLabels, ids: Int[Tensor, N]) -> tuple[Float[Tensor, "N K"
     return probs, weight
 
 
-def plain_lesson(clips: Tensor, labels: Int[Tensor, N], num_classes: int) -> Lesson:
+def plain_lesson(clips: Tensor, labels: Int[Tensor, "N"], num_classes: int) -> Lesson:
     """A lesson from true labels alone."""
     nobody = torch.full((len(labels), num_classes), 1 / num_classes)
     return Lesson(clips, labels, None, nobody, torch.zeros(len(labels)), torch.full_like(labels, UNKNOWN))

@@ -1,9 +1,10 @@
-"""What a student is taught to minimise: the sum of what it knows and what it is told.
+"""What a student is taught to minimise: on each clip, the sum of what is known and what is believed of it.
 
-    L = w_s CE(y, z) + w_t D(t, z) + w_c(r) c D(q, z) + w_p CE(y', z)
+    L_i = w_s CE(y_i, z_i) + w_t D(t_i, z_i) + w_c r c_i D(q_i, z_i) + w_p CE(y'_i, z_i)
 
-y true labels, z the student's logits, t the teacher's probabilities, q the consensus with trust c, y' confident
-pseudo-labels, D the distillation loss, r the round (Liu, Liu, Tian, IJCCC 20(5), 2025, reconstructed).
+y true label, z the student's logits, t the teacher's probabilities, q the consensus with trust c, r how much the view
+listens, y' a confident pseudo-label, D the distillation loss. A term counts only where it is known (Liu, Liu, Tian.
+IJCCC 20(5), 2025; the paper's losses are reconstructed from its abstract).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fedkd.learn.lesson import Lesson
@@ -28,8 +29,9 @@ DistilLoss = Callable[[Tensor, Tensor], Tensor]
 class Objective:
     """Weights of the four terms, and the loss that compares a student with a belief.
 
-    ramp_rounds  rounds over which the consensus gains its full weight, as exp(-5 (1 - r / ramp)^2) (Laine and Aila,
-                 ICLR 2017, https://arxiv.org/abs/1610.02242); 0 gives it at once.
+    ramp_rounds      rounds over which the consensus gains its full weight, as exp(-5 (1 - r / ramp)^2) (Laine and
+                     Aila, ICLR 2017, https://arxiv.org/abs/1610.02242); 0 gives it at once.
+    label_smoothing  probability mass that true and pseudo-labels share out among all classes.
     """
 
     loss: DistilLoss
@@ -46,27 +48,35 @@ class Objective:
             return 1.0
         return math.exp(-5 * (1 - rounds_heard / self.ramp_rounds) ** 2)
 
-    def supervised_terms(self, logits: Float[Tensor, "B K"], lesson: Lesson, rows: Tensor) -> dict[str, Tensor]:
-        """The term on clips whose true class is known, one number a sample."""
-        losses = F.cross_entropy(logits, lesson.labels[rows], reduction="none", label_smoothing=self.label_smoothing)
-        return {"supervised": self.supervised * losses}
+    def useful(self, lesson: Lesson, listening: float) -> Bool[Tensor, "N"]:
+        """Clips on which at least one term speaks."""
+        useful = (lesson.labels != UNKNOWN) & bool(self.supervised)
+        useful = useful | (lesson.trust > 0) & bool(self.consensus * listening)
+        useful = useful | (lesson.pseudo != UNKNOWN) & bool(self.pseudo)
+        return useful | bool(self.teacher and lesson.teacher is not None)
 
-    def guided_terms(
-        self, logits: Float[Tensor, "B K"], lesson: Lesson, rows: Tensor, listening: float
-    ) -> dict[str, Tensor]:
-        """The terms on clips that somebody's belief guides, one number a sample; `listening` scales the consensus."""
+    def terms(
+        self, logits: Float[Tensor, "B K"], lesson: Lesson, rows: Int[Tensor, "B"], listening: float
+    ) -> dict[str, Float[Tensor, "B"]]:
+        """Each term's share of the clips' losses; 0 where it does not speak, absent where it speaks of no clip."""
         terms = {}
-        if lesson.teacher is not None and self.teacher:
+        if self.supervised:
+            terms["supervised"] = self.supervised * self._hard(logits, lesson.labels[rows])
+        if self.teacher and lesson.teacher is not None:
             terms["teacher"] = self.teacher * self.loss(logits, lesson.teacher[rows])
-        if listening and self.consensus and bool((lesson.trust > 0).any()):
-            belief = self.loss(logits, lesson.consensus[rows])
-            terms["consensus"] = self.consensus * listening * lesson.trust[rows] * belief
-        if self.pseudo and bool((lesson.pseudo != UNKNOWN).any()):
-            guesses = F.cross_entropy(logits, lesson.pseudo[rows], reduction="none", ignore_index=UNKNOWN)
-            terms["pseudo"] = self.pseudo * guesses
+        trust = self.consensus * listening * lesson.trust[rows]
+        if (trust > 0).any():
+            terms["consensus"] = trust * self.loss(logits, lesson.consensus[rows])
+        if self.pseudo:
+            terms["pseudo"] = self.pseudo * self._hard(logits, lesson.pseudo[rows])
         return terms
 
+    def _hard(self, logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+        return F.cross_entropy(
+            logits, labels, reduction="none", ignore_index=UNKNOWN, label_smoothing=self.label_smoothing
+        )
 
-def total(terms: dict[str, Tensor]) -> Tensor:
-    """The terms' means over their samples, added up."""
-    return torch.stack([losses.mean() for losses in terms.values()]).sum()
+
+def total(terms: dict[str, Float[Tensor, "B"]]) -> Float[Tensor, ""]:
+    """The mean over the batch of the clips' losses."""
+    return torch.stack(list(terms.values())).sum(0).mean()

@@ -16,7 +16,7 @@ def predict(net: nn.Module, clips: Tensor, *, batch: int = 128) -> Float[Tensor,
     return torch.cat([net(part).softmax(1) for part in clips.split(batch)])
 
 
-def confident_guesses(probs: Float[Tensor, "N K"], threshold: float) -> Int[Tensor, N]:
+def confident_guesses(probs: Float[Tensor, "N K"], threshold: float) -> Int[Tensor, "N"]:
     """The likeliest class where it is likely enough for its class, UNKNOWN elsewhere.
 
     The threshold falls for classes the net is not yet sure of: tau_c = threshold * n_c / max n, where n_c counts the

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,11 +20,11 @@ from torch import Tensor, nn
 class Schooling:
     """How a net is taught.
 
-    batch            labelled clips a step, and as many guided ones.
+    batch            clips a step.
     epochs           passes over all the view's training clips in a round, labelled or not: every method takes the
                      same number of steps, however few labels it has.
     learning_rate    peak of AdamW's; warmed up over the first tenth of all steps, then a cosine to zero.
-    weight_decay     AdamW's.
+    weight_decay     AdamW's, on weight matrices and kernels; biases and norms are left alone.
     ema              decay a step of the averaged weights that answer for the net; 0: the weights themselves answer.
     """
 
@@ -53,9 +53,13 @@ class Pupil:
         self.net = net
         self.schooling = schooling
         self.average = copy.deepcopy(net).requires_grad_(False) if schooling.ema else None
-        self.optimiser = torch.optim.AdamW(
-            net.parameters(), lr=schooling.learning_rate, weight_decay=schooling.weight_decay
-        )
+        decayed = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+        free = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": schooling.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=schooling.learning_rate, fused=True)
         self.step = 0
 
     @property
@@ -118,11 +122,8 @@ def _under(prefix: str, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
-    followed: Iterable[tuple[Tensor, Tensor]] = zip(
-        average.state_dict().values(), net.state_dict().values(), strict=True
-    )
-    for mean, value in followed:
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)  # a counter, such as BatchNorm's number of batches
+    means, values = list(average.state_dict().values()), list(net.state_dict().values())
+    floating = [index for index, mean in enumerate(means) if mean.is_floating_point()]
+    torch._foreach_lerp_([means[i] for i in floating], [values[i] for i in floating], 1 - decay)
+    for index in set(range(len(means))) - set(floating):
+        means[index].copy_(values[index])  # a counter, such as BatchNorm's number of batches

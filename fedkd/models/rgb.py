@@ -1,11 +1,13 @@
 """A small network for short clips of small pictures.
 
 Lin, Gan, Han. TSM: Temporal Shift Module for Efficient Video Understanding. ICCV 2019. https://arxiv.org/abs/1811.08383
-Two-dimensional convolutions over each frame; before a block, a quarter of the channels looks at the frame before or
+Two-dimensional convolutions over each frame; before each, a quarter of the channels looks at the frame before or
 after (section 3.2), which costs nothing and lets the network see motion.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, UInt8
@@ -16,43 +18,55 @@ GROUPS = 4
 
 
 class SmallVideoNet(nn.Module):
-    """Clips uint8 [B T H W 3] to logits [B K]; 48 x 48 pixels and 8 frames suit it best.
+    """Clips uint8 [B T H W 3] to logits [B K]; `sample_shape` is (T, H, W, 3), H and W even. Made for 8 x 48 x 48.
 
-    >>> SmallVideoNet(num_classes=12)(torch.zeros(1, 8, 48, 48, 3, dtype=torch.uint8)).shape
+    Where in the picture something moves tells a raised arm from a raised knee, so the last map is not averaged over
+    the picture but read as a grid. Norms are by group: a clip's answer does not depend on its batch, and students'
+    weights can be averaged without running statistics.
+
+    >>> SmallVideoNet(12, (8, 48, 48, 3))(torch.zeros(1, 8, 48, 48, 3, dtype=torch.uint8)).shape
     torch.Size([1, 12])
     """
 
-    def __init__(self, num_classes: int, width: int = 32, dropout: float = 0.2) -> None:
+    def __init__(self, num_classes: int, sample_shape: Sequence[int], *, width: int = 24, dropout: float = 0.2) -> None:
         super().__init__()
+        _, rows, columns, _ = sample_shape
+        cells = -(-rows // 8) * -(-columns // 8)
         self.stem = nn.Conv2d(12, 2 * width, 3, stride=2, padding=1, bias=False)
         self.stem_norm = nn.GroupNorm(GROUPS, width)
-        self.blocks = nn.ModuleList([Block(width, width), Block(width, 2 * width, stride=2), Block(2 * width, 2 * width)])
-        self.over_time = nn.Conv1d(2 * width, 4 * width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            [Block(width, width), Block(width, 2 * width, stride=2), Block(2 * width, 2 * width)]
+        )
+        self.squeeze = nn.Conv2d(2 * width, width // 2, 1)
+        self.over_time = nn.Conv1d(width // 2 * cells, 4 * width, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(4 * width, num_classes)
+        self.head = nn.Linear(8 * width, num_classes)
 
     def forward(self, clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B K"]:
+        """Logits of clips."""
         batch, frames = clips.shape[:2]
         x = appearance_and_motion(self.stem(patches(clips)), frames)  # BT C H/4 W/4
         x = F.relu(self.stem_norm(x))
         for block in self.blocks:
-            x = block(x, frames)
-        x = x.mean((2, 3)).view(batch, frames, -1).transpose(1, 2)  # B C T
-        x = F.relu(self.over_time(x)).mean(2)
-        return self.head(self.dropout(x))
+            x = block(x, frames)  # at last BT 2C H/8 W/8
+        x = self.squeeze(x).reshape(batch, frames, -1).transpose(1, 2)  # B C T
+        x = F.relu(self.over_time(x))
+        return self.head(self.dropout(torch.cat([x.mean(2), x.amax(2)], dim=1)))
 
 
 class Block(nn.Module):
-    """A residual block of two convolutions, the first of which sees neighbouring frames."""
+    """A residual convolution that sees a little of the neighbouring frames."""
 
     def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
+        same = channels_in == channels
+        self.conv = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.GroupNorm(GROUPS, channels)
-        self.short = nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False) if channels_in != channels else nn.Identity()
+        self.short = nn.Identity() if same else nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False)
 
     def forward(self, x: Float[Tensor, "BT C h w"], frames: int) -> Float[Tensor, "BT C2 h2 w2"]:
-        return F.relu(self.norm(self.first(shifted(x, frames))) + self.short(x))
+        """The maps of all frames of all clips, `frames` to a clip."""
+        return F.relu(self.norm(self.conv(shifted(x, frames))) + self.short(x))
 
 
 def shifted(x: Float[Tensor, "BT C h w"], frames: int, share: int = 8) -> Float[Tensor, "BT C h w"]:
@@ -64,15 +78,15 @@ def shifted(x: Float[Tensor, "BT C h w"], frames: int, share: int = 8) -> Float[
     return torch.cat([before, after, x[:, :, 2 * fold :]], dim=2).flatten(0, 1)
 
 
-def patches(clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "BT 12 H/2 W/2"]:
+def patches(clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "BT 12 h w"]:
     """Squares of 2 x 2 pixels as channels, moved while they are still bytes."""
     batch, frames, height, width, _ = clips.shape
-    squares = clips.view(batch * frames, height // 2, 2, width // 2, 2, 3).permute(0, 5, 2, 4, 1, 3)
+    squares = clips.reshape(batch * frames, height // 2, 2, width // 2, 2, 3).permute(0, 5, 2, 4, 1, 3)
     return squares.reshape(batch * frames, 12, height // 2, width // 2).float() / 64 - 2
 
 
-def appearance_and_motion(x: Float[Tensor, "BT 2C h w"], frames: int) -> Float[Tensor, "BT C h w"]:
-    """Half the channels less half of their clip's mean, so that what moves stands out, plus the change of the other half.
+def appearance_and_motion(x: Float[Tensor, "BT C2 h w"], frames: int) -> Float[Tensor, "BT C h w"]:
+    """Half the channels less half of their clip's mean, so that what moves stands out, plus the others' change.
 
     The stem is linear, so this equals giving it the pictures treated so, on a sixteenth of the pixels.
     """

@@ -58,7 +58,9 @@ def mirrored(curve: Float[np.ndarray, "T 3"]) -> Float[np.ndarray, "T 3"]:
 def wave_one(pose: Pose, phase: Phase, size: float, how: Manner) -> None:
     """One hand beside the head, the forearm swinging."""
     sway = sine(phase)
-    pose[:, HAND_R] = point(0.42 + 0.30 * size * sway, 0.22, 0.55 + 0.10 * how.first - 0.08 * size * sway * sway) + how.right
+    pose[:, HAND_R] = (
+        point(0.42 + 0.30 * size * sway, 0.22, 0.55 + 0.10 * how.first - 0.08 * size * sway * sway) + how.right
+    )
     pose[:, LEAN] = 0.012 * sway
 
 
@@ -191,7 +193,9 @@ def sit_down(pose: Pose, phase: Phase, size: float, how: Manner) -> None:
     """Back and down onto the stool, trunk leaning forward on the way; then seated, hands on the thighs."""
     sinking = smoothstep(phase)
     pose[:, PELVIS] = point(0, -0.44 * sinking, -0.46 * sinking)
-    pose[:, BEND] = (0.13 + 0.03 * how.first) * size * 4 * sinking * (1 - sinking) + (0.012 + 0.02 * how.third) * sinking
+    pose[:, BEND] = (0.13 + 0.03 * how.first) * size * 4 * sinking * (1 - sinking) + (
+        0.012 + 0.02 * how.third
+    ) * sinking
     thighs = point(0.02, 0.42, -0.62)
     for hand, goal, lean in ((HAND_R, thighs, how.right), (HAND_L, mirrored(thighs), how.left)):
         pose[:, hand] += sinking[:, None] * (goal + 0.6 * lean - pose[:, hand])

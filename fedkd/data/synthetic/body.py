@@ -5,8 +5,7 @@ forward through the chain (forward kinematics); elbows and knees follow from the
 cosines, so that hands and feet arrive where an action wants them whatever the subject's limbs.
 
 Body frame: x to the body's right, y forward, z up, metres; the floor is z = 0.
-Joints and their order: NTU RGB+D (Shahroudy, Liu, Ng, Wang. NTU RGB+D: A Large Scale Dataset for 3D Human Activity
-Analysis. CVPR 2016, figure 2), counted from 0 here.
+Joints and their order: `fedkd.skeleton.NTU`.
 """
 
 from __future__ import annotations
@@ -17,16 +16,11 @@ import numpy as np
 from jaxtyping import Float
 
 from fedkd.data.synthetic.chance import UP, Chance, cosine, cross, dot, sine, unit
+from fedkd.skeleton import NTU
 
-JOINTS = (
-    "base of spine", "middle of spine", "neck", "head",
-    "left shoulder", "left elbow", "left wrist", "left hand",
-    "right shoulder", "right elbow", "right wrist", "right hand",
-    "left hip", "left knee", "left ankle", "left foot",
-    "right hip", "right knee", "right ankle", "right foot",
-    "spine at shoulders", "tip of left hand", "left thumb", "tip of right hand", "right thumb",
-)  # fmt: skip
-MIRROR = (0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 20, 23, 24, 21, 22)
+_SIDES = {joint: other for left, right in NTU.pairs for joint, other in ((left, right), (right, left))}
+MIRROR = [_SIDES.get(joint, joint) for joint in range(len(NTU.joints))]
+"""Which joint of a body its mirror image shows in the place of each."""
 
 # The columns of a pose. Hands: from the shoulder, in arm lengths. Pelvis and feet: from where they stand, in leg lengths.
 PELVIS, BEND, TWIST, LEAN = slice(0, 3), 3, 4, 5  # the trunk's angles are in turns: forward, to the left, to the right
@@ -109,7 +103,7 @@ def standing(num_frames: int) -> Float[np.ndarray, "T 18"]:
 
 def joints_of(who: Subject, pose: Float[np.ndarray, "T 18"]) -> Float[np.ndarray, "T 25 3"]:
     """Where the pose puts the joints of a right-handed body; a left-handed subject is its mirror image."""
-    joints = np.zeros((len(pose), len(JOINTS), 3))
+    joints = np.zeros((len(pose), len(NTU.joints), 3))
     root = np.array([0.0, 0.0, who.ankle_height + 0.985 * who.leg]) + who.leg * pose[:, PELVIS]
     right, forward, up = trunk_axes(pose[:, BEND], pose[:, TWIST], pose[:, LEAN])
     top = root + who.trunk * unit(0.25 * UP + up)
@@ -122,7 +116,7 @@ def joints_of(who: Subject, pose: Float[np.ndarray, "T 18"]) -> Float[np.ndarray
         place_arm(joints, who, shoulder, who.arm * pose[:, hand], side, first_arm)
         place_leg(joints, who, root, who.leg * pose[:, foot], side, first_leg)
     if who.left_handed:
-        joints = joints[:, list(MIRROR)] * np.array([-1.0, 1.0, 1.0])
+        joints = joints[:, MIRROR] * np.array([-1.0, 1.0, 1.0])
     return joints
 
 
@@ -136,7 +130,9 @@ def trunk_axes(bend: Float[np.ndarray, "T"], twist: Float[np.ndarray, "T"], lean
     return cosine(lean) * right - sine(lean) * up, forward, cosine(lean) * up + sine(lean) * right
 
 
-def place_arm(joints, who: Subject, shoulder: Float[np.ndarray, "T 3"], reach: Float[np.ndarray, "T 3"], side: int, at: int):
+def place_arm(
+    joints, who: Subject, shoulder: Float[np.ndarray, "T 3"], reach: Float[np.ndarray, "T 3"], side: int, at: int
+):
     """Shoulder, elbow, wrist, hand from joint `at`; tip of hand and thumb. Elbows point out, back and down."""
     elbow, wrist = two_bones(shoulder, shoulder + reach, who.upper_arm, who.forearm, np.array([0.7 * side, -0.5, -0.5]))
     along, hand = unit(wrist - elbow), 0.105 * who.height

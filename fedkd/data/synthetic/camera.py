@@ -1,9 +1,9 @@
 """Pinhole cameras around the stage, no two alike.
 
 Camera i stands about 60 degrees further round than camera i - 1, at its own height and distance, with its own focal
-length, exposure, colour temperature, gamma and noise. Camera coordinates are those of a Kinect picture: x to the
-picture's right, y up, z away from the camera, metres. A point lands on column (1/2 + f x / z) * size and row
-(1/2 - f y / z) * size, f being the focal length in picture widths.
+length, exposure, colour temperature, gamma and noise. Camera coordinates are a Kinect's: x to the picture's left
+(the right hand of somebody who faces the camera), y up, z away from the camera, metres. A point lands on column
+(1/2 - f x / z) * size and row (1/2 - f y / z) * size, f being the focal length in picture widths.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fedkd.data.synthetic.chance import UP, Chance, cosine, cross, dot, sine, un
 @dataclass(frozen=True)
 class Camera:
     centre: Float[np.ndarray, "3"]  # metres, world
-    axes: Float[np.ndarray, "3 3"]  # rows: right, up, ahead
+    axes: Float[np.ndarray, "3 3"]  # rows: left, up, ahead
     focal: float  # picture widths
     azimuth: float  # turns to the left of where the stage faces
     gain: Float[np.ndarray, "3"]  # exposure times colour temperature, for red, green, blue
@@ -45,12 +45,12 @@ def looking(azimuth: float, distance: float, height: float, aim: Float[np.ndarra
     """Centre [3] and axes [3 3] of a camera that stands at `azimuth` turns and looks at `aim`. Azimuth 0 faces the stage."""
     centre = np.array([-distance * float(sine(azimuth)), distance * float(cosine(azimuth)), height])
     ahead = unit(aim - centre)
-    right = unit(cross(ahead, UP))
-    return centre, np.stack([right, cross(right, ahead), ahead])
+    left = unit(cross(UP, ahead))
+    return centre, np.stack([left, cross(ahead, left), ahead])
 
 
 def seen_from(centre: Float[np.ndarray, "3"], axes: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "... 3"]):
-    """World points in camera coordinates [... 3]: right, up, ahead."""
+    """World points in camera coordinates [... 3]: left, up, ahead."""
     offset = points - centre
     return np.concatenate([dot(offset, axis) for axis in axes], axis=-1)
 
@@ -58,4 +58,4 @@ def seen_from(centre: Float[np.ndarray, "3"], axes: Float[np.ndarray, "3 3"], po
 def project(focal: float, points: Float[np.ndarray, "... 3"], size: int) -> Float[np.ndarray, "... 2"]:
     """Camera coordinates to pixels (column, row) of a square picture; pixel centres lie at halves."""
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    return np.stack([(0.5 + focal * x / z) * size, (0.5 - focal * y / z) * size], axis=-1)
+    return np.stack([(0.5 - focal * x / z) * size, (0.5 - focal * y / z) * size], axis=-1)

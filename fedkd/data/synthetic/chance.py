@@ -19,7 +19,15 @@ from fedkd.seeding import seed_of
 
 PI = 3.141592653589793
 UP = np.array([0.0, 0.0, 1.0])
-_SINE = (-1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800, 1 / 6227020800, -1 / 1307674368000)  # Taylor, x^3 .. x^15
+_SINE = (
+    -1 / 6,
+    1 / 120,
+    -1 / 5040,
+    1 / 362880,
+    -1 / 39916800,
+    1 / 6227020800,
+    -1 / 1307674368000,
+)  # Taylor, x^3 .. x^15
 
 
 class Chance:
@@ -64,7 +72,9 @@ def sine(turns: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
     """sin(2 pi turns), to 1e-10, exactly repeatable. Angles of this world are in turns: 0.25 is a right angle."""
     turns = np.asarray(turns, dtype=np.float64)
     turns = turns - np.rint(turns)  # -0.5 .. 0.5
-    turns = np.where(turns > 0.25, 0.5 - turns, np.where(turns < -0.25, -0.5 - turns, turns))  # same sine, -0.25 .. 0.25
+    turns = np.where(
+        turns > 0.25, 0.5 - turns, np.where(turns < -0.25, -0.5 - turns, turns)
+    )  # same sine, -0.25 .. 0.25
     x = 2 * PI * turns
     square, series = x * x, 0.0
     for coefficient in reversed(_SINE):

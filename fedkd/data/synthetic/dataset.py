@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import Tensor
 
 from fedkd.data.contact_sheet import write_contact_sheet
 from fedkd.data.synthetic.actions import ACTIONS
@@ -65,7 +64,9 @@ class Synthetic:
         object.__setattr__(self, "modalities", tuple(self.modalities))  # a list, when it comes from YAML
         unknown = set(self.modalities) - set(MODALITIES)
         if unknown or not self.modalities:
-            raise UserError(f"data.modalities takes some of {', '.join(MODALITIES)}, got {', '.join(sorted(unknown)) or 'none'}.")
+            raise UserError(
+                f"data.modalities takes some of {', '.join(MODALITIES)}, got {', '.join(sorted(unknown)) or 'none'}."
+            )
         if not 0 <= self.labels <= 1:
             raise UserError(f"data.labels is a share of the training clips, 0..1, got {self.labels}.")
 
@@ -98,13 +99,20 @@ class Synthetic:
         keys = [(FIRST_SUBJECT["train"], action, 1) for action in range(len(self.classes))]
         rgb = {}
         for number, name in enumerate(self.view_names()):
-            camera_, room_ = camera(self.world_seed, number), room(self.world_seed, number, camera(self.world_seed, number), size)
-            rgb[name] = torch.from_numpy(np.stack([self._rgb(number, key, perform(self.world_seed, *key), camera_, room_) for key in keys]))
+            camera_, room_ = (
+                camera(self.world_seed, number),
+                room(self.world_seed, number, camera(self.world_seed, number), size),
+            )
+            rgb[name] = torch.from_numpy(
+                np.stack([self._rgb(number, key, perform(self.world_seed, *key), camera_, room_) for key in keys])
+            )
         write_contact_sheet(path, self.classes, rgb)
 
     def _number_of(self, name: str) -> int:
         if name not in self.view_names():
-            raise UserError(f"synthetic data has the views {', '.join(self.view_names())}, got {name!r}; choose one or raise data.views.")
+            raise UserError(
+                f"synthetic data has the views {', '.join(self.view_names())}, got {name!r}; choose one or raise data.views."
+            )
         return self.view_names().index(name)
 
     def _events(self, split: str, subjects: int, trials: int) -> list[Key]:
@@ -112,7 +120,12 @@ class Synthetic:
         if not 0 <= subjects <= 100:
             raise UserError(f"data.{split}_subjects must be 0..100, got {subjects}.")
         first = FIRST_SUBJECT[split]
-        keys = [(s, a, e) for s in range(first, first + subjects) for a in range(len(self.classes)) for e in range(1, trials + 1)]
+        keys = [
+            (s, a, e)
+            for s in range(first, first + subjects)
+            for a in range(len(self.classes))
+            for e in range(1, trials + 1)
+        ]
         return sorted(keys, key=self._id)
 
     def _id(self, key: Key) -> int:
@@ -122,10 +135,14 @@ class Synthetic:
     def _clips(self, keys: list[Key], rows: Iterable[dict[str, np.ndarray]]) -> Clips:
         """Clips from one row of streams for each event."""
         ids = [self._id(key) for key in keys]
-        assert len(set(ids)) == len(ids), f"two events of world {self.world_seed} share an id: choose another world_seed"
+        assert len(set(ids)) == len(ids), (
+            f"two events of world {self.world_seed} share an id: choose another world_seed"
+        )
         rows = list(rows)
         streams = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in (rows[0] if rows else ())}
-        return Clips(torch.tensor(ids, dtype=torch.int64), torch.tensor([a for _, a, _ in keys], dtype=torch.int64), streams)
+        return Clips(
+            torch.tensor(ids, dtype=torch.int64), torch.tensor([a for _, a, _ in keys], dtype=torch.int64), streams
+        )
 
     def _recorded(self, number: int, keys: list[Key]) -> Clips:
         """The events as camera `number` saw them."""
@@ -151,6 +168,8 @@ class Synthetic:
 
     def _lab_skeleton(self, key: Key) -> np.ndarray:
         chance = Chance(self.world_seed, "lab", *key)
-        centre, axes = looking(chance.uniform(0, 1), chance.uniform(3.5, 5.0), chance.uniform(0.8, 2.8), np.array([0.0, 0.0, 1.0]))
+        centre, axes = looking(
+            chance.uniform(0, 1), chance.uniform(3.5, 5.0), chance.uniform(0.8, 2.8), np.array([0.0, 0.0, 1.0])
+        )
         joints = perform(self.world_seed, *key).joints[:: FRAMES // SKELETON_FRAMES]
         return skeleton(chance, seen_from(centre, axes, joints))

@@ -48,7 +48,9 @@ def perform(world_seed: int, person: int, action: int, trial: int) -> Event:
     joints = joints_of(who, _poses(chance, who, action, way))
     heading = chance.uniform(-HEADING, HEADING)
     place = chance.uniforms(-PLACE, PLACE, 2)
-    seat = np.array([0.0, -0.44 * who.leg, who.ankle_height + 0.525 * who.leg])  # where `sit_down` ends, for this subject's legs
+    seat = np.array(
+        [0.0, -0.44 * who.leg, who.ankle_height + 0.525 * who.leg]
+    )  # where `sit_down` ends, for this subject's legs
     return Event(who, _placed(joints, heading, place), _placed(seat, heading, place), heading)
 
 
@@ -73,7 +75,9 @@ def _poses(chance: Chance, who: Subject, action: int, way: Manner) -> Float[np.n
     pose = rest.copy()
     ACTIONS[action].curve(pose, pace * np.maximum(time - begin, 0), size, way)
     soft = 0.22  # seconds to raise the hands, say, before the wave
-    gate = smoothstep((time - begin + soft) / (2 * soft)) * smoothstep((begin + share * clip + soft - time) / (2 * soft))
+    gate = smoothstep((time - begin + soft) / (2 * soft)) * smoothstep(
+        (begin + share * clip + soft - time) / (2 * soft)
+    )
     return rest + gate[:, None] * (pose - rest)
 
 
@@ -92,7 +96,9 @@ def _at_ease(chance: Chance, time: Float[np.ndarray, "T"]) -> Float[np.ndarray, 
     return pose
 
 
-def _placed(points: Float[np.ndarray, "... 3"], heading: float, place: Float[np.ndarray, "2"]) -> Float[np.ndarray, "... 3"]:
+def _placed(
+    points: Float[np.ndarray, "... 3"], heading: float, place: Float[np.ndarray, "2"]
+) -> Float[np.ndarray, "... 3"]:
     """From the body's frame to the world's: turned to the left by `heading` turns, then moved along the floor."""
     c, s = float(cosine(heading)), float(sine(heading))
     x, y = points[..., 0], points[..., 1]

@@ -34,7 +34,12 @@ class Capsule:
 
 
 def film(
-    chance: Chance, camera: Camera, room: Room, who: Subject, joints: Float[np.ndarray, "T 25 3"], stool: Float[np.ndarray, "3"]
+    chance: Chance,
+    camera: Camera,
+    room: Room,
+    who: Subject,
+    joints: Float[np.ndarray, "T 25 3"],
+    stool: Float[np.ndarray, "3"],
 ) -> UInt8[np.ndarray, "T H W 3"]:
     """One clip. `chance` decides occluder, light of the day and the noise of each pixel."""
     size, frames = len(room.picture), len(joints)
@@ -86,7 +91,13 @@ def head(who: Subject, joints: Float[np.ndarray, "T 25 3"]) -> list[Capsule]:
     size = 0.058 * who.height
     chin = crown - 0.45 * size * up + 0.15 * size * forward
     face = Capsule(chin, crown + 0.3 * size * up + 0.1 * size * forward, 0.82 * size, size, who.skin)
-    hair = Capsule(crown - 0.2 * size * up - 0.35 * size * forward, crown + 0.55 * size * up - 0.12 * size * forward, size, size, who.hair)
+    hair = Capsule(
+        crown - 0.2 * size * up - 0.35 * size * forward,
+        crown + 0.55 * size * up - 0.12 * size * forward,
+        size,
+        size,
+        who.hair,
+    )
     return [face, hair]
 
 
@@ -100,7 +111,9 @@ def furniture(stool: Float[np.ndarray, "3"]) -> list[Capsule]:
         parts.append(Capsule(corner[None], foot[None], 0.022, 0.018, 0.8 * WOOD))
     for dx in (-0.11, 0.0, 0.11):
         edge = np.array([dx, 0.0, 0.0])
-        parts.append(Capsule((seat + edge - [0, 0.13, 0])[None], (seat + edge + [0, 0.13, 0])[None], 0.055, 0.055, 1.4 * WOOD))
+        parts.append(
+            Capsule((seat + edge - [0, 0.13, 0])[None], (seat + edge + [0, 0.13, 0])[None], 0.055, 0.055, 1.4 * WOOD)
+        )
     return parts
 
 
@@ -120,8 +133,13 @@ def occluder(chance: Chance, camera: Camera) -> list[Capsule]:
         pot = Capsule((foot + [0, 0, 0.12])[None], (foot + [0, 0, 0.32])[None], 0.12, 0.16, colour)
         return [pot] + [Capsule((foot + [0, 0, 0.4])[None], leaf[None], 0.05, 0.15, green) for leaf in leaves]
     wide = 0.24 * camera.axes[0]
-    rails = [Capsule((foot - wide + [0, 0, z])[None], (foot + wide + [0, 0, z])[None], 0.045, 0.045, colour) for z in (0.5, 0.7, 0.9)]
-    posts = [Capsule((foot + side)[None], (foot + side + [0, 0, 0.95])[None], 0.03, 0.03, colour) for side in (-wide, wide)]
+    rails = [
+        Capsule((foot - wide + [0, 0, z])[None], (foot + wide + [0, 0, z])[None], 0.045, 0.045, colour)
+        for z in (0.5, 0.7, 0.9)
+    ]
+    posts = [
+        Capsule((foot + side)[None], (foot + side + [0, 0, 0.95])[None], 0.03, 0.03, colour) for side in (-wide, wide)
+    ]
     return rails + posts
 
 
@@ -146,7 +164,11 @@ def draw(picture, depth, capsule: Capsule, camera: Camera, light: Float[np.ndarr
     cover = np.minimum(np.maximum(radius - np.sqrt(squared) + np.float32(0.5), 0), 1)
     bulge = np.sqrt(np.maximum(1 - squared / (radius * radius), 0))  # the normal's share towards the camera
     near = az + along * (bz - az) - bulge * radius * (az / scale)
-    shade = light[0].astype(np.float32) * (x / radius) - light[1].astype(np.float32) * (y / radius) + light[2].astype(np.float32) * bulge
+    shade = (
+        light[0].astype(np.float32) * (x / radius)
+        - light[1].astype(np.float32) * (y / radius)
+        + light[2].astype(np.float32) * bulge
+    )
     shade = np.float32(0.45) + np.float32(0.6) * np.maximum(shade, 0)
     before = depth[:, rows, columns]
     cover = np.where(near < before, cover, 0)[..., None]

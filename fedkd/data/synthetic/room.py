@@ -24,7 +24,7 @@ class Room:
 
     picture: Float[np.ndarray, "H W 3"]
     floor: Float[np.ndarray, "H W 2"]
-    light: Float[np.ndarray, "3"]  # where light comes from, in camera coordinates with z towards the camera
+    light: Float[np.ndarray, "3"]  # where light comes from: to the right in the picture, up, towards the camera
 
 
 def room(world_seed: int, number: int, camera: Camera, size: int) -> Room:
@@ -44,8 +44,8 @@ def room(world_seed: int, number: int, camera: Camera, size: int) -> Room:
 def _rays(camera: Camera, size: int) -> Float[np.ndarray, "H W 3"]:
     """Direction of each pixel's ray, one metre ahead."""
     across = ((np.arange(size) + 0.5) / size - 0.5) / camera.focal
-    right, up, ahead = camera.axes
-    return ahead + across[None, :, None] * right - across[:, None, None] * up
+    left, up, ahead = camera.axes
+    return ahead - across[None, :, None] * left - across[:, None, None] * up
 
 
 def _turned(points: Float[np.ndarray, "... 3"], turn: float) -> Float[np.ndarray, "... 3"]:
@@ -62,7 +62,9 @@ def _floor(camera: Camera, size: int) -> Float[np.ndarray, "H W 2"]:
     return (camera.centre[:2] + reach * rays[..., :2]).astype(np.float32)
 
 
-def _paint(chance: Chance, origin: Float[np.ndarray, "3"], rays: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W 3"]:
+def _paint(
+    chance: Chance, origin: Float[np.ndarray, "3"], rays: Float[np.ndarray, "H W 3"]
+) -> Float[np.ndarray, "H W 3"]:
     """Colour of the nearest thing on each ray."""
     back, side, ceiling = chance.uniform(1.7, 2.6), chance.uniform(1.9, 2.8), chance.uniform(2.6, 3.2)
     wall, floor = _paint_colour(chance, 0.45, 0.85), _paint_colour(chance, 0.25, 0.7)
@@ -110,7 +112,13 @@ def _floor_pattern(chance: Chance, colour: Float[np.ndarray, "3"]):
 def _wall_pattern(chance: Chance, colour: Float[np.ndarray, "3"]):
     """Plain above a skirting board, with some pictures."""
     pictures = [
-        (chance.uniform(-2.2, 2.2), chance.uniform(1.1, 2.0), chance.uniform(0.15, 0.5), chance.uniform(0.15, 0.4), _paint_colour(chance, 0.1, 0.9))
+        (
+            chance.uniform(-2.2, 2.2),
+            chance.uniform(1.1, 2.0),
+            chance.uniform(0.15, 0.5),
+            chance.uniform(0.15, 0.4),
+            _paint_colour(chance, 0.1, 0.9),
+        )
         for _ in range(3)
     ]
     grain = chance.uniforms(-1, 1, TABLE, TABLE)

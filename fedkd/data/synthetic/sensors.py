@@ -24,7 +24,9 @@ KEYPOINT_SLIP = 0.12
 Joints = Float[np.ndarray, "T 25 3"]
 
 
-def tracked(chance: Chance, joints: Float[np.ndarray, "T 25 D"], tremble: float, slip: float) -> Float[np.ndarray, "T 25 D"]:
+def tracked(
+    chance: Chance, joints: Float[np.ndarray, "T 25 D"], tremble: float, slip: float
+) -> Float[np.ndarray, "T 25 D"]:
     """Joints as a tracker reports them."""
     frames, count, axes = joints.shape
     spells = -(-frames // SLIP_FRAMES)
@@ -58,7 +60,9 @@ def imu(chance: Chance, joints: Joints) -> Float[np.ndarray, "T 12"]:
     strapped = []
     for place, axes in ((joints[:, 10], wrist), (0.4 * joints[:, 16] + 0.6 * joints[:, 17], thigh)):
         mount = mounting(chance)
-        turned = np.stack([dot(mount[k], axes.swapaxes(1, 2))[..., 0] for k in range(3)], axis=1)  # T 3 3, rows: sensor axes
+        turned = np.stack(
+            [dot(mount[k], axes.swapaxes(1, 2))[..., 0] for k in range(3)], axis=1
+        )  # T 3 3, rows: sensor axes
         force = acceleration(place, turned) + chance.normals(0.25, 3) + chance.normals(0.35, len(joints), 3)
         rate = turning(turned) + chance.normals(0.05, 3) + chance.normals(0.08, len(joints), 3)
         strapped += [force, rate]

@@ -1,0 +1,127 @@
+"""A result, or several beside one another, on one screen: ``fedkd show RESULT [RESULT ...]``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from fedkd.results import (
+    FUSED,
+    TERMS,
+    Result,
+    by_view,
+    heading,
+    human_bytes,
+    human_seconds,
+    labels,
+    number,
+    percent,
+)
+
+_STATUS_COLOUR = {"finished": "green", "running": "yellow"}  # anything else is red
+_DIGEST_LETTERS = 12
+
+
+def show(result: Result) -> RenderableType:
+    """One run: what it was, a table of its views, what failed, what it cost."""
+    return Group(_heading(result), _views(result), *_failures(result), _costs(result))
+
+
+def compare(results: Sequence[Result]) -> RenderableType:
+    """Several runs: a row each; the best of every column is bold."""
+    views = list(dict.fromkeys(view for result in results for view in result.views))
+    columns: list[tuple[str, list[float], Callable[[float | None], str], Callable[..., float]]] = [
+        *((view, [_figure(r.summary["accuracy"].get(view)) for r in results], percent, max) for view in views),
+        ("mean", [_figure(r.summary["accuracy_mean"]) for r in results], percent, max),
+        ("fused", [_figure(r.summary["accuracy_fused"]) for r in results], percent, max),
+        ("bytes", [_figure(r.summary["bytes_up"] + r.summary["bytes_down"]) for r in results], human_bytes, min),
+        ("time", [_figure(r.summary["wall_seconds"]) for r in results], human_seconds, min),
+    ]
+    table = _table("run", no_wrap=False)
+    cells = []
+    for name, values, words, better in columns:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+        best = better((value for value in values if not math.isnan(value)), default=math.nan)
+        cells.append([Text(words(value), style="bold" if value == best else "") for value in values])
+    for row, (name, result) in enumerate(zip(labels(results), results, strict=True)):
+        table.add_row(_run_name(name, result), *(column[row] for column in cells))
+    return Group(Rule(_common(results), align="left"), table)
+
+
+def _heading(result: Result) -> RenderableType:
+    s = result.summary
+    line = Text.assemble(
+        (s["status"], _STATUS_COLOUR.get(s["status"], "red")),
+        f"  {result.rounds_done} of {s['rounds']} rounds  place {s['place']}  {human_seconds(s['wall_seconds'])}",
+    )
+    if reason := s.get("reason"):
+        line.append(f"\n{reason}", style="red")
+    return Group(Rule(Text(heading(result), style="bold"), align="left"), line)
+
+
+def _views(result: Result) -> Table:
+    figures = by_view(result)
+    terms = [term for term in TERMS if figures[term].notna().any()]
+    table = _table("view")
+    for name in ("accuracy", "lack", "up", "down", *terms):
+        table.add_column(name, justify="right", no_wrap=True)
+    for view, row in figures.drop(FUSED).iterrows():
+        traffic = (human_bytes(row["bytes_up"]), human_bytes(row["bytes_down"]))
+        table.add_row(
+            Text(str(view)),
+            percent(row["accuracy"]),
+            percent(row["lack"]),
+            *traffic,
+            *(number(row[term]) for term in terms),
+        )
+    table.add_section()
+    table.add_row("mean", percent(result.summary["accuracy_mean"]), percent(figures["lack"].mean()))
+    table.add_row(Text("fused", "bold"), Text(percent(result.summary["accuracy_fused"]), "bold"))
+    return table
+
+
+def _failures(result: Result) -> list[Text]:
+    return [
+        Text(f"round {one['round']}: {one['view']} failed: {one['reason']}", style="red") for one in result.failures
+    ]
+
+
+def _costs(result: Result) -> Text:
+    s = result.summary
+    suspects = f"  suspects {', '.join(map(str, s['suspects']))}" if s["suspects"] else ""
+    digest = (s["digest"] or "-")[:_DIGEST_LETTERS]
+    traffic = f"up {human_bytes(s['bytes_up'])}  down {human_bytes(s['bytes_down'])}"
+    return Text(f"{traffic}  digest {digest}{suspects}\n{result.folder}")
+
+
+def _common(results: Sequence[Result]) -> Text:
+    """What all the runs have in common; the rows' names say what they do not."""
+    first = results[0].summary
+    same = [
+        key
+        for key in ("dataset", "protocol", "split", "seed", "place")
+        if all(r.summary.get(key) == first.get(key) for r in results)
+    ]
+    return Text(", ".join(f"{key} {first.get(key)}" for key in same), style="bold")
+
+
+def _run_name(name: str, result: Result) -> Text:
+    status = result.summary["status"]
+    return (
+        Text(name) if status == "finished" else Text.assemble(name, (f" ({status})", _STATUS_COLOUR.get(status, "red")))
+    )
+
+
+def _table(first: str, *, no_wrap: bool = True) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column(first, no_wrap=no_wrap)
+    return table
+
+
+def _figure(value: float | None) -> float:
+    return math.nan if value is None else float(value)
