@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import Lesson, plain_lesson, spread
-from fedkd.learn.predict import confident_guesses, predict
+from fedkd.learn.predict import confident_guesses
 from fedkd.learn.pupil import Pupil, digest
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, View
 
@@ -24,12 +24,17 @@ class Habits:
     common_start   all students start from the same weights (weights are averaged) rather than each from its own.
     threshold      confidence from which a student's own guess is a pseudo-label.
     teacher_voice  share of the teacher's opinion in what a view tells others, 0..1.
+    anew_after     the round after which the views first speak, if a student that then hears a consensus begins anew
+                   (born again: Furlanello et al., ICML 2018, https://arxiv.org/abs/1805.04770); None never does.
+    deaf_below     a view that lacks a smaller share of labels than this does not listen.
     """
 
     seed: int
     common_start: bool = False
     threshold: float = 0.9
     teacher_voice: float = 0.0
+    anew_after: int | None = None
+    deaf_below: float = 0.0
 
 
 class Camera:
@@ -41,7 +46,7 @@ class Camera:
         self.told = EventLabels.none()
         self.consensus = SoftLabels.empty(view.num_classes)
         self.heard_since = 0  # the round before which the first consensus came; 0: none yet
-        self.pupil = self._new_pupil(student, "student", *(() if habits.common_start else (view.name,)))
+        self.pupil = self._new_student()
         self.teacher = None if teacher is None else self._new_pupil(teacher, "teacher")
         self.teacher_ready = False
         self._teacher_answers: tuple[str, Tensor] | None = None
@@ -59,6 +64,11 @@ class Camera:
         """Share of the training clips whose class is unknown: how much this view needs the others, 0..1."""
         return float((self.labels == UNKNOWN).float().mean())
 
+    @property
+    def listens(self) -> bool:
+        """Whether this view lacks enough to listen to a consensus."""
+        return self.lack > 0 and self.lack >= self.habits.deaf_below
+
     def event_labels(self) -> EventLabels:
         """The true classes this view can tell others: of shared events it labelled itself."""
         train = self.view.train
@@ -73,8 +83,11 @@ class Camera:
 
     def hear_consensus(self, consensus: SoftLabels, round: int) -> None:
         """Remember the latest consensus, told before `round`."""
+        if self.listens and not self.heard_since:
+            self.heard_since = round
+            if self.habits.anew_after is not None:
+                self.pupil = self._new_student("anew")
         self.consensus = consensus
-        self.heard_since = self.heard_since or round
 
     def adopt_teacher(self, weights: Mapping[str, Tensor]) -> None:
         """Take over a teacher that was taught elsewhere."""
@@ -96,14 +109,10 @@ class Camera:
         """One round of the student on all that is known and believed of its clips."""
         if self.teacher is not None and not self.teacher_ready:
             self._teach_teacher_here()
-        return self.course.teach(
-            self.pupil,
-            self._lesson(),
-            round,
-            self._chance("student"),
-            heard_since=self.heard_since,
-            lack=self.lack,
-        )
+        listening = self.lack * self.course.objective.ramp(round - self.heard_since) if self.listens else 0.0
+        rounds = self._rounds_of_this_student()
+        lesson = self._lesson()
+        return self.course.teach(self.pupil, lesson, round, self._chance("student"), rounds=rounds, listening=listening)
 
     def speak(self) -> SoftLabels:
         """This view's beliefs about the shared events that nobody labelled."""
@@ -111,7 +120,7 @@ class Camera:
         clips = self.view.train.rows(asked)
         if len(clips) == 0:
             return SoftLabels.empty(self.view.num_classes)
-        probs = predict(self.pupil.voice, clips.streams[self.course.modality])
+        probs = self.course.ask(self.pupil.voice, clips.streams[self.course.modality])
         if self.habits.teacher_voice and self.teacher is not None:
             probs = probs.lerp(self.teacher_probs()[asked], self.habits.teacher_voice)
         return SoftLabels.of(clips.ids, probs)
@@ -120,7 +129,7 @@ class Camera:
         """The student's answers to an exam, and the true ones."""
         if len(exam) == 0:
             return SoftLabels.empty(self.view.num_classes), EventLabels.none()
-        answers = SoftLabels.of(exam.ids, predict(self.pupil.voice, exam.streams[self.course.modality]))
+        answers = SoftLabels.of(exam.ids, self.course.ask(self.pupil.voice, exam.streams[self.course.modality]))
         return answers, EventLabels(exam.ids, exam.labels)
 
     def teacher_probs(self) -> Tensor:
@@ -134,7 +143,7 @@ class Camera:
         key = digest(self.teacher.voice.state_dict())
         if self._teacher_answers is None or self._teacher_answers[0] != key:
             clips = self.view.train.streams[self.teacher_course.modality]
-            self._teacher_answers = key, predict(self.teacher.voice, clips)
+            self._teacher_answers = key, self.teacher_course.ask(self.teacher.voice, clips)
         return self._teacher_answers[1]
 
     def digest(self) -> str:
@@ -170,6 +179,17 @@ class Camera:
         shape = tuple(self.view.train.streams[course.modality].shape[1:])
         return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role, *whose))
 
+    def _new_student(self, *again: str) -> Pupil:
+        whose = () if self.habits.common_start else (self.view.name,)
+        return self._new_pupil(self.course, "student", *whose, *again)
+
+    def _rounds_of_this_student(self) -> int:
+        """Rounds in which this student learns: all of them, or those before, or after, a view begins anew."""
+        first = self.habits.anew_after
+        if first is None or not self.listens:
+            return self.course.rounds
+        return self.course.rounds - self.heard_since + 1 if self.heard_since else first
+
     def _chance(self, role: str) -> tuple[int, str, str]:
         return self.habits.seed, role, self.view.name
 
@@ -186,7 +206,7 @@ class Camera:
         consensus, trust = spread(self.consensus, train.ids)
         pseudo = torch.full_like(train.labels, UNKNOWN)
         if self.course.objective.pseudo:
-            guesses = confident_guesses(predict(self.pupil.voice, clips), self.habits.threshold)
+            guesses = confident_guesses(self.course.ask(self.pupil.voice, clips), self.habits.threshold)
             pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
         teacher = None if self.teacher is None else self.teacher_probs()
         return Lesson(clips, self.labels, teacher, consensus, trust, pseudo)

@@ -28,9 +28,9 @@ def teacher_course(cfg: DictConfig) -> Course | None:
 def _course(node: DictConfig, cfg: DictConfig, rounds: int, **weights: Any) -> Course:
     objective = Objective(build(cfg.loss), label_smoothing=cfg.objective.label_smoothing, **weights)
     augment = None if node.augment is None else build(node.augment)
-    return Course(
-        node.modality, partial(_make, node.model), augment, Schooling(**node.get("schooling", {})), objective, rounds
-    )
+    glimpses = None if node.get("glimpses") is None else build(node.glimpses)
+    schooling = Schooling(**node.get("schooling", {}))
+    return Course(node.modality, partial(_make, node.model), augment, glimpses, schooling, objective, rounds)
 
 
 def _make(node: DictConfig, clip_shape: tuple[int, ...], num_classes: int) -> nn.Module:

@@ -165,12 +165,12 @@ def heading(result: Result) -> str:
 # Figures for people
 
 
-def percent(fraction: float | None) -> str:
+def percent(fraction: float | int | None) -> str:
     """0.4117 -> '41.2%'; a dash for what is not known."""
     return "-" if _unknown(fraction) else f"{100 * fraction:.1f}%"  # type: ignore[operator]
 
 
-def human_bytes(count: float | None) -> str:
+def human_bytes(count: float | int | None) -> str:
     """53973 -> '54.0 kB': decimal units, as the wire is paid for."""
     if _unknown(count):
         return "-"
@@ -182,7 +182,7 @@ def human_bytes(count: float | None) -> str:
     return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
 
 
-def human_seconds(seconds: float | None) -> str:
+def human_seconds(seconds: float | int | None) -> str:
     """98.2 -> '1 min 38 s'."""
     if _unknown(seconds):
         return "-"
@@ -193,12 +193,12 @@ def human_seconds(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def number(value: float | None) -> str:
+def number(value: float | int | None) -> str:
     """1.51114 -> '1.51'."""
     return "-" if _unknown(value) else f"{value:.2f}"
 
 
-def _unknown(value: float | None) -> bool:
+def _unknown(value: float | int | None) -> bool:
     return value is None or bool(np.isnan(value))
 
 

@@ -93,7 +93,7 @@ class _Flower:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
-        self.port = _free_port()
+        self.port = free_port()
         home = scratch / "home"
         home.mkdir()
         (home / "config.toml").write_text(
@@ -135,7 +135,7 @@ class _Flower:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            _end(self.environment["FLWR_HOME"])
+            end_started_with(f"FLWR_HOME={self.environment['FLWR_HOME']}")  # nobody else's processes have our home
 
     def _wait_until_up(self, process: subprocess.Popen[bytes], log: Path) -> None:
         deadline = time.monotonic() + 120
@@ -182,7 +182,8 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -206,10 +207,10 @@ def _ends_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _end(home: str) -> None:
-    """End what the SuperLink left: the processes that were started with our Flower home, which nobody else's have."""
+def end_started_with(setting: str) -> None:
+    """End the processes with this setting in their environment; those that take longer than 10 s are killed."""
     deadline = time.monotonic() + 10
-    while left := _started_with(f"FLWR_HOME={home}"):
+    while left := started_with(setting):
         late = time.monotonic() > deadline
         for pid in left:
             try:
@@ -219,7 +220,7 @@ def _end(home: str) -> None:
         time.sleep(0.5)
 
 
-def _started_with(setting: str) -> list[int]:
+def started_with(setting: str) -> list[int]:
     """Ids of the processes with this setting in their environment (Linux; elsewhere Flower's own watch must do)."""
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):

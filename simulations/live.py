@@ -138,7 +138,7 @@ def panel(result: Result, elapsed: float, seconds_left: float | None) -> Rendera
     progress.add_column(no_wrap=True)
     progress.add_column(ratio=1)
     progress.add_column(no_wrap=True, justify="right")
-    progress.add_row(f"round {done}/{rounds}", ProgressBar(total=rounds, completed=done), clock)
+    progress.add_row(f"{done} of {rounds} rounds", ProgressBar(total=rounds, completed=done), clock)
 
     views = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
     views.add_column("view", no_wrap=True)

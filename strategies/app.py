@@ -58,11 +58,11 @@ def main(grid: Grid, context: Context) -> None:
 
 def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     """Muster, enrol, bring the teacher, then Flower's own rounds."""
-    roster = muster(grid, data.view_names(), together=cfg.strategy.pool, patience=cfg.patience)
+    roster = muster(grid, data.view_names(), together=cfg.strategy.pool, patience=float(cfg.patience))
     post = Post(roster, Ledger())
     pupils = (POOLED,) if cfg.strategy.pool else roster.views
     tell = cfg.strategy.event_labels and not cfg.strategy.pool
-    enrolment = enrol(post, grid, pupils, tell=tell, needed=cfg.min_views, timeout=cfg.timeout)
+    enrolment = enrol(post, grid, pupils, tell=tell, needed=cfg.min_views, timeout=float(cfg.timeout))
     first_letters = event_letters(enrolment.events) if tell else {view: {} for view in enrolment.num_clips}
     if (course := teacher_course(cfg)) is not None:
         first_letters = _with_teacher(first_letters, course, cfg, data, post, grid, enrolment)
@@ -77,9 +77,10 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
         exam_every=cfg.evaluate_every,
         save_to=str(record.folder / "checkpoint") if cfg.keep_students else "",
     )
-    strategy: ViewStrategy = build(cfg.strategy.exchange, setting=setting)
+    # in two steps: an object given to Hydra's instantiate would arrive as a copy in OmegaConf's own types
+    strategy: ViewStrategy = build(cfg.strategy.exchange, _partial_=True)(setting=setting)
     observer = Observer(record, strategy, enrolment.failures)
-    strategy.start(grid, ArrayRecord(), cfg.rounds, timeout=cfg.timeout, evaluate_fn=observer)
+    strategy.start(grid, ArrayRecord(), cfg.rounds, timeout=float(cfg.timeout), evaluate_fn=observer)
     return observer
 
 
@@ -97,7 +98,7 @@ def _with_teacher(
         case "local":
             return letters
         case "federated":
-            rounds, timeout = cfg.teaching.rounds, cfg.timeout
+            rounds, timeout = cfg.teaching.rounds, float(cfg.timeout)
             teacher: Letter = {
                 "teacher": teaching.federate(post, grid, letters, enrolment.num_clips, rounds=rounds, timeout=timeout)
             }

@@ -19,14 +19,8 @@ def net(clip_shape: tuple[int, ...], num_classes: int) -> nn.Module:
 
 
 def course(ema: float = 0.0, **weights: float) -> Course:
-    return Course(
-        "x",
-        net,
-        None,
-        Schooling(batch=8, epochs=15, learning_rate=2e-2, ema=ema),
-        Objective(kd_loss, **weights),
-        rounds=4,
-    )
+    schooling = Schooling(batch=8, epochs=15, learning_rate=2e-2, ema=ema)
+    return Course("x", net, None, None, schooling, Objective(kd_loss, **weights), rounds=4)
 
 
 def clips(n: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,9 +48,9 @@ def test_a_consensus_teaches_where_no_label_is_known() -> None:
     belief = nn.functional.one_hot(labels, K).float()
     nothing = torch.full_like(labels, UNKNOWN)
     lesson = Lesson(x, nothing, None, belief, torch.ones(len(x)), nothing)
-    deaf = taught(course(), lesson, lack=0.0)
+    deaf = taught(course(), lesson, listening=0.0)
     assert deaf.step == 0
-    heard = taught(course(), lesson, lack=1.0)
+    heard = taught(course(), lesson, listening=1.0)
     assert (predict(heard.voice, x).argmax(1) == labels).float().mean() > 0.9
 
 
@@ -84,8 +78,8 @@ def test_a_pupil_put_away_and_taken_up_again_goes_on_with_the_same_bits() -> Non
 
 def test_beliefs_are_laid_along_the_views_own_clips() -> None:
     told = SoftLabels(torch.tensor([2, 5]), torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([1.0, 0.5]))
-    probs, weight = spread(told, torch.tensor([1, 2, 5, 9]))
-    assert weight.tolist() == [0, 1, 0.5, 0]
+    probs, trust = spread(told, torch.tensor([1, 2, 5, 9]))
+    assert torch.allclose(trust, torch.tensor([0, 0.9, 0.5 * 0.8, 0]))  # sure voices, and how many
     assert probs[1].tolist() == told.probs[0].tolist() and probs[0].tolist() == [0.5, 0.5]
 
 

@@ -28,6 +28,7 @@ class RgbAugment:
     light: float = 0.2
 
     def __call__(self, x: UInt8[Tensor, "B T H W 3"], generator: torch.Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """The clips, each moved and lit anew."""
         return relight(self.moved(x, generator), *self._light(len(x), generator))
 
     def moved(self, x: UInt8[Tensor, "B T H W 3"], generator: torch.Generator) -> UInt8[Tensor, "B T H W 3"]:

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from fedkd.learn.fit import Augment, fit
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective
+from fedkd.learn.predict import predict
 from fedkd.learn.pupil import Pupil, Schooling
 from fedkd.seeding import generator, seed_of
 from fedkd.types import Tally
@@ -19,20 +21,25 @@ from fedkd.types import Tally
 MakeNet = Callable[[tuple[int, ...], int], nn.Module]
 """(shape of one clip, number of classes) -> a freshly initialised net."""
 
+Glimpses = Callable[[Tensor], Iterator[Tensor]]
+"""clips [N ...] -> the same clips, looked at in several ways."""
+
 SeedPath = tuple[int | str, ...]
 """The run's seed, then whose chance it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A net's modality, its making and its teaching.
+    """A net's modality, its making, its teaching, and how it is asked.
 
-    rounds  rounds of `schooling` that the whole course takes; the learning rate falls to zero over them.
+    glimpses  ways to look at the same clips whose answers are averaged; None looks once.
+    rounds    rounds of `schooling` that the whole course takes; the learning rate falls to zero over them.
     """
 
     modality: str
     make: MakeNet
     augment: Augment | None
+    glimpses: Glimpses | None
     schooling: Schooling
     objective: Objective
     rounds: int
@@ -43,19 +50,31 @@ class Course:
             return Pupil(self.make(clip_shape, num_classes), self.schooling)
 
     def teach(
-        self, pupil: Pupil, lesson: Lesson, round: int, seed_path: SeedPath, *, heard_since: int = 0, lack: float = 0.0
+        self,
+        pupil: Pupil,
+        lesson: Lesson,
+        round: int,
+        seed_path: SeedPath,
+        *,
+        rounds: int | None = None,
+        listening: float = 0.0,
     ) -> Tally:
-        """Round `round` of the course; the consensus counts as `lack` says, ramped up since `heard_since`."""
+        """Round `round` of a course of `rounds` (by default all); the consensus counts as much as it is listened to."""
         with _global_chance(seed_path, "dropout", round):
             return fit(
                 pupil,
                 lesson,
                 self.objective,
                 augment=self.augment,
-                rounds=self.rounds,
-                listening=lack * self.objective.ramp(round - heard_since),
+                rounds=rounds or self.rounds,
+                listening=listening,
                 generator=generator(*seed_path, "batches", round),
             )
+
+    def ask(self, net: nn.Module, clips: Tensor) -> Float[Tensor, "N K"]:
+        """The net's probabilities of clips [N ...], averaged over the glimpses."""
+        looks = [clips] if self.glimpses is None else self.glimpses(clips)
+        return torch.stack([predict(net, look) for look in looks]).mean(0)
 
 
 @contextmanager

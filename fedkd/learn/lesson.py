@@ -30,16 +30,19 @@ class Lesson:
     pseudo: Int[Tensor, "N"]
 
 
-def spread(labels: SoftLabels, ids: Int[Tensor, "N"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N"]]:
-    """Beliefs laid out along a view's own clips: (probs [N K], weight [N]); weight 0 and uniform where nobody spoke."""
-    probs = torch.full((len(ids), labels.num_classes), 1 / labels.num_classes)
-    weight = torch.zeros(len(ids))
-    if len(labels):
-        at = torch.searchsorted(labels.ids, ids).clamp(max=len(labels) - 1)
-        hit = labels.ids[at] == ids
-        probs[hit] = labels.probs[at[hit]]
-        weight[hit] = labels.weight[at[hit]]
-    return probs, weight
+def spread(consensus: SoftLabels, ids: Int[Tensor, "N"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N"]]:
+    """A consensus laid out along a view's own clips: (probs [N K], trust [N]); uniform with trust 0 where nobody spoke.
+
+    A row is trusted as its likeliest class is likely, times the share of the voices that spoke of it.
+    """
+    probs = torch.full((len(ids), consensus.num_classes), 1 / consensus.num_classes)
+    trust = torch.zeros(len(ids))
+    if len(consensus):
+        at = torch.searchsorted(consensus.ids, ids).clamp(max=len(consensus) - 1)
+        hit = consensus.ids[at] == ids
+        probs[hit] = consensus.probs[at[hit]]
+        trust[hit] = consensus.weight[at[hit]] / consensus.weight.max() * probs[hit].max(1).values
+    return probs, trust
 
 
 def plain_lesson(clips: Tensor, labels: Int[Tensor, "N"], num_classes: int) -> Lesson:

@@ -33,12 +33,13 @@ class Manner:
 
 
 def manner(chance: Chance, spread: float) -> Manner:
+    """Draw one; `spread` is in arm lengths."""
     hands = chance.normals(spread, 2, 3)
     return Manner(hands[0], hands[1], *chance.uniforms(-1, 1, 3).tolist())
 
 
-def point(*xyz: float | Phase) -> Float[np.ndarray, "T 3"]:
-    """A curve [T 3] from three coordinates, each a number or a curve [T]."""
+def point(*xyz: float | Phase) -> Float[np.ndarray, "*T 3"]:
+    """A curve [T 3] from three coordinates, each a number or a curve [T]; a point [3] from three numbers."""
     return np.stack(np.broadcast_arrays(*[np.asarray(part, dtype=np.float64) for part in xyz]), axis=-1)
 
 
@@ -48,10 +49,12 @@ def there_and_back(phase: Phase) -> Phase:
 
 
 def fraction(phase: Phase) -> Phase:
+    """How far into its turn a phase is, 0..1."""
     return phase - np.floor(phase)
 
 
-def mirrored(curve: Float[np.ndarray, "T 3"]) -> Float[np.ndarray, "T 3"]:
+def mirrored(curve: Float[np.ndarray, "*T 3"]) -> Float[np.ndarray, "*T 3"]:
+    """The other hand's curve."""
     return curve * np.array([-1.0, 1.0, 1.0])
 
 
@@ -212,6 +215,8 @@ def raise_arms(pose: Pose, phase: Phase, size: float, how: Manner) -> None:
 
 @dataclass(frozen=True)
 class Action:
+    """A name, its curve, and how often it repeats."""
+
     name: str
     curve: Callable[[Pose, Phase, float, Manner], None]
     rate: float  # repetitions in a second

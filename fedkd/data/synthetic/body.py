@@ -22,10 +22,15 @@ _SIDES = {joint: other for left, right in NTU.pairs for joint, other in ((left, 
 MIRROR = [_SIDES.get(joint, joint) for joint in range(len(NTU.joints))]
 """Which joint of a body its mirror image shows in the place of each."""
 
-# The columns of a pose. Hands: from the shoulder, in arm lengths. Pelvis and feet: from where they stand, in leg lengths.
+# The columns of a pose. Hands: from the shoulder, in arm lengths. Pelvis and feet: from where they are in standing,
+# in leg lengths.
 PELVIS, BEND, TWIST, LEAN = slice(0, 3), 3, 4, 5  # the trunk's angles are in turns: forward, to the left, to the right
 HAND_L, HAND_R, FOOT_L, FOOT_R = slice(6, 9), slice(9, 12), slice(12, 15), slice(15, 18)
 POSE_WIDTH = 18
+
+
+Curve = Float[np.ndarray, "T 3"]
+Joints = Float[np.ndarray, "T 25 3"]
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,17 @@ class Subject:
 
     @property
     def arm(self) -> float:
+        """Metres from shoulder to wrist."""
         return self.upper_arm + self.forearm
 
     @property
     def leg(self) -> float:
+        """Metres from hip to ankle."""
         return self.thigh + self.shin
 
     @property
     def ankle_height(self) -> float:
+        """Metres from floor to ankle."""
         return 0.045 * self.height
 
 
@@ -70,7 +78,9 @@ def subject(world_seed: int, number: int) -> Subject:
     """Proportions after Winter's anthropometric table (Biomechanics and Motor Control of Human Movement), +- 4 %."""
     build = Chance(world_seed, "build", number)
     height = 1.70 + build.normal(0.10)
-    lengths = [share * height * (1 + build.normal(0.04)) for share in (0.288, 0.180, 0.152, 0.242, 0.243, 0.112, 0.052)]
+    trunk, upper_arm, forearm, thigh, shin, shoulder, hip = (
+        share * height * (1 + build.normal(0.04)) for share in (0.288, 0.180, 0.152, 0.242, 0.243, 0.112, 0.052)
+    )
     girth = 1 + build.normal(0.13)
     habit = Chance(world_seed, "habit", number)
     clothes = Chance(world_seed, "clothes", number)
@@ -78,11 +88,12 @@ def subject(world_seed: int, number: int) -> Subject:
     skin = np.array([0.93, 0.74, 0.62]) * (1 - tone) + np.array([0.42, 0.27, 0.19]) * tone
     dark = clothes.uniform(0.08, 0.55)
     return Subject(
-        height, *lengths, girth,
+        height, trunk, upper_arm, forearm, thigh, shin, shoulder, hip, girth,
         left_handed=habit.happens(0.2), tempo=habit.uniform(0.75, 1.3), amplitude=habit.uniform(0.72, 1.08),
         stance=habit.uniform(1.0, 1.9),
         long_sleeves=clothes.happens(0.5), long_trousers=clothes.happens(0.75), skin=skin,
-        hair=dark * np.array([1.0, 0.78, 0.55]), shirt=_dye(clothes), trousers=0.75 * _dye(clothes), shoes=0.5 * _dye(clothes),
+        hair=dark * np.array([1.0, 0.78, 0.55]),
+        shirt=_dye(clothes), trousers=0.75 * _dye(clothes), shoes=0.5 * _dye(clothes),
     )  # fmt: skip
 
 
@@ -120,7 +131,9 @@ def joints_of(who: Subject, pose: Float[np.ndarray, "T 18"]) -> Float[np.ndarray
     return joints
 
 
-def trunk_axes(bend: Float[np.ndarray, "T"], twist: Float[np.ndarray, "T"], lean: Float[np.ndarray, "T"]):
+def trunk_axes(
+    bend: Float[np.ndarray, "T"], twist: Float[np.ndarray, "T"], lean: Float[np.ndarray, "T"]
+) -> tuple[Curve, Curve, Curve]:
     """The trunk's own right, forward and up [T 3]: twisted about the vertical, bent forward, leant to the right."""
     bend, twist, lean = bend[:, None], twist[:, None], lean[:, None]
     right = cosine(twist) * np.array([1.0, 0, 0]) + sine(twist) * np.array([0, 1.0, 0])
@@ -130,9 +143,7 @@ def trunk_axes(bend: Float[np.ndarray, "T"], twist: Float[np.ndarray, "T"], lean
     return cosine(lean) * right - sine(lean) * up, forward, cosine(lean) * up + sine(lean) * right
 
 
-def place_arm(
-    joints, who: Subject, shoulder: Float[np.ndarray, "T 3"], reach: Float[np.ndarray, "T 3"], side: int, at: int
-):
+def place_arm(joints: Joints, who: Subject, shoulder: Curve, reach: Curve, side: int, at: int) -> None:
     """Shoulder, elbow, wrist, hand from joint `at`; tip of hand and thumb. Elbows point out, back and down."""
     elbow, wrist = two_bones(shoulder, shoulder + reach, who.upper_arm, who.forearm, np.array([0.7 * side, -0.5, -0.5]))
     along, hand = unit(wrist - elbow), 0.105 * who.height
@@ -144,7 +155,7 @@ def place_arm(
     joints[:, first + 1] = wrist + 0.45 * hand * along + 0.3 * hand * side * thumb
 
 
-def place_leg(joints, who: Subject, root: Float[np.ndarray, "T 3"], step: Float[np.ndarray, "T 3"], side: int, at: int):
+def place_leg(joints: Joints, who: Subject, root: Curve, step: Curve, side: int, at: int) -> None:
     """Hip, knee, ankle, foot from joint `at`. Knees point forward; a raised foot points along with its shin."""
     hip = root + np.array([side * who.hip, 0, -0.015 * who.height])
     stand = np.array([side * who.hip * who.stance, 0, who.ankle_height])
@@ -156,7 +167,9 @@ def place_leg(joints, who: Subject, root: Float[np.ndarray, "T 3"], step: Float[
     joints[:, at + 3] = ankle + 0.105 * who.height * toes
 
 
-def two_bones(start: Float[np.ndarray, "T 3"], goal: Float[np.ndarray, "T 3"], first: float, second: float, pole):
+def two_bones(
+    start: Curve, goal: Curve, first: float, second: float, pole: Float[np.ndarray, "3"]
+) -> tuple[Curve, Curve]:
     """Middle and end [T 3] of a limb of two bones that reaches for `goal`, its middle turned towards `pole`."""
     line = unit(goal - start)
     far = np.sqrt(dot(goal - start, goal - start))

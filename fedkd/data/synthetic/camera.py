@@ -18,6 +18,8 @@ from fedkd.data.synthetic.chance import UP, Chance, cosine, cross, dot, sine, un
 
 @dataclass(frozen=True)
 class Camera:
+    """Where it stands, and what it does to light."""
+
     centre: Float[np.ndarray, "3"]  # metres, world
     axes: Float[np.ndarray, "3 3"]  # rows: left, up, ahead
     focal: float  # picture widths
@@ -41,15 +43,19 @@ def camera(world_seed: int, number: int) -> Camera:
     return Camera(centre, axes, focal, azimuth, gain, 6 + chance.choose(5), chance.uniform(4, 8))
 
 
-def looking(azimuth: float, distance: float, height: float, aim: Float[np.ndarray, "3"]):
-    """Centre [3] and axes [3 3] of a camera that stands at `azimuth` turns and looks at `aim`. Azimuth 0 faces the stage."""
+def looking(
+    azimuth: float, distance: float, height: float, aim: Float[np.ndarray, "3"]
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3 3"]]:
+    """Centre [3] and axes [3 3] of a camera at `azimuth` turns (0 is before the stage) that looks at `aim`."""
     centre = np.array([-distance * float(sine(azimuth)), distance * float(cosine(azimuth)), height])
     ahead = unit(aim - centre)
     left = unit(cross(UP, ahead))
     return centre, np.stack([left, cross(ahead, left), ahead])
 
 
-def seen_from(centre: Float[np.ndarray, "3"], axes: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "... 3"]):
+def seen_from(
+    centre: Float[np.ndarray, "3"], axes: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "*N 3"]
+) -> Float[np.ndarray, "*N 3"]:
     """World points in camera coordinates [... 3]: left, up, ahead."""
     offset = points - centre
     return np.concatenate([dot(offset, axis) for axis in axes], axis=-1)

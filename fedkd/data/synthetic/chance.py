@@ -43,6 +43,7 @@ class Chance:
         return low + (high - low) * (words.astype(np.float64) * 2.0**-32)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """One number in [low, high)."""
         return float(self.uniforms(low, high, 1)[0])
 
     def normals(self, scale: float, *shape: int) -> Float[np.ndarray, "..."]:
@@ -54,9 +55,11 @@ class Chance:
         return scale * min(max(float(self.normals(1.0, 1)[0]), -limit), limit)
 
     def happens(self, probability: float) -> bool:
+        """True with this probability."""
         return self.uniform() < probability
 
     def choose(self, count: int) -> int:
+        """One of 0 .. count - 1."""
         return int(self.uniform(0, count))
 
     def grain(self, *shape: int) -> Int[np.ndarray, "..."]:
@@ -76,13 +79,14 @@ def sine(turns: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
         turns > 0.25, 0.5 - turns, np.where(turns < -0.25, -0.5 - turns, turns)
     )  # same sine, -0.25 .. 0.25
     x = 2 * PI * turns
-    square, series = x * x, 0.0
+    square, series = x * x, np.zeros_like(x)
     for coefficient in reversed(_SINE):
         series = (series + coefficient) * square
     return x + x * series
 
 
 def cosine(turns: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
+    """cos(2 pi turns), alike."""
     return sine(np.asarray(turns, dtype=np.float64) + 0.25)
 
 
@@ -99,10 +103,12 @@ def dot(a: Float[np.ndarray, "... 3"], b: Float[np.ndarray, "... 3"]) -> Float[n
 
 
 def unit(a: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+    """Vectors of length 1."""
     return a / np.sqrt(np.maximum(dot(a, a), 1e-18))
 
 
 def cross(a: Float[np.ndarray, "... 3"], b: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+    """Vector product over the last axis."""
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import UInt8
 
 from fedkd.data.contact_sheet import write_contact_sheet
+from fedkd.data.labelled import keep_labels
 from fedkd.data.synthetic.actions import ACTIONS
 from fedkd.data.synthetic.camera import Camera, camera, looking, project, seen_from
 from fedkd.data.synthetic.chance import Chance
@@ -21,12 +23,12 @@ from fedkd.data.synthetic.room import Room, room
 from fedkd.data.synthetic.sensors import imu, pose2d, skeleton
 from fedkd.errors import UserError
 from fedkd.seeding import generator, opaque_id
-from fedkd.types import UNKNOWN, Clips, View
+from fedkd.types import Clips, View
 
 SKELETON_FRAMES = 32
 MODALITIES = ("rgb", "skeleton", "pose2d", "imu")
 FIRST_SUBJECT = {"train": 1, "valid": 101, "test": 201, "lab": 301}
-"""Splits have subjects of their own, numbered apart: with more training subjects the test stays the same."""
+"""Splits have subjects of their own, numbered apart: more training subjects leave the test as it is."""
 
 Key = tuple[int, int, int]
 """(subject, action, trial): which event."""
@@ -67,88 +69,72 @@ class Synthetic:
             raise UserError(
                 f"data.modalities takes some of {', '.join(MODALITIES)}, got {', '.join(sorted(unknown)) or 'none'}."
             )
-        if not 0 <= self.labels <= 1:
-            raise UserError(f"data.labels is a share of the training clips, 0..1, got {self.labels}.")
+        if not 0 < self.labels <= 1:
+            raise UserError(f"data.labels is a share of the training clips, above 0 and up to 1, got {self.labels}.")
+        for split in FIRST_SUBJECT:
+            subjects, trials = self._counts(split)
+            if not (1 <= subjects <= 100 and 1 <= trials <= 99):
+                raise UserError(f"data.{split}_subjects is 1..100 and {split}_trials 1..99, got {subjects}, {trials}.")
+        ids = [self._id(key) for split in FIRST_SUBJECT for key in self._events(split)]
+        assert len(set(ids)) == len(ids), f"two events of world {self.world_seed} share an id: take another world_seed"
 
     def view_names(self) -> tuple[str, ...]:
+        """The cameras, v01 first."""
         return tuple(f"v{number + 1:02d}" for number in range(self.views))
 
     def view(self, name: str, seed: int) -> View:
         """One camera's recordings. `seed`, the run's, decides which training clips are labelled."""
-        number = self._number_of(name)
-        train = self._recorded(number, self._events("train", self.train_subjects, self.train_trials))
-        known = torch.randperm(len(train), generator=generator(seed, "labels", name))[: round(self.labels * len(train))]
-        labels = torch.full_like(train.labels, UNKNOWN)
-        labels[known] = train.labels[known]
-        return View(
-            name=name,
-            classes=self.classes,
-            train=train.knowing(labels),
-            shared=torch.ones(len(train), dtype=torch.bool),
-            valid=self._recorded(number, self._events("valid", self.valid_subjects, self.valid_trials)),
-            test=self._recorded(number, self._events("test", self.test_subjects, self.test_trials)),
-        )
+        if name not in self.view_names():
+            raise UserError(
+                f"synthetic data has the views {', '.join(self.view_names())}, got {name!r}; raise data.views for more."
+            )
+        number = self.view_names().index(name)
+        train, valid, test = (self._recorded(number, self._events(split)) for split in ("train", "valid", "test"))
+        shared = torch.ones(len(train), dtype=torch.bool)
+        train = keep_labels(train, self.labels, generator(seed, "labels", name))
+        return View(name=name, classes=self.classes, train=train, shared=shared, valid=valid, test=test)
 
     def lab(self) -> Clips:
         """The server's own labelled skeletons: other subjects, each event seen from somewhere else."""
-        keys = self._events("lab", self.lab_subjects, self.lab_trials)
+        keys = self._events("lab")
         return self._clips(keys, [{"skeleton": self._lab_skeleton(key)} for key in keys])
 
     def contact_sheet(self, path: Path, size: int = 96) -> None:
-        """One clip of each action, by a subject of the training set, from every camera; larger than students see it."""
-        keys = [(FIRST_SUBJECT["train"], action, 1) for action in range(len(self.classes))]
+        """Each action, by another subject, from every camera; larger than the students see it."""
+        keys = [(FIRST_SUBJECT["train"] + action, action, 1) for action in range(len(self.classes))]
+        larger = replace(self, size=size, modalities=("rgb",))
         rgb = {}
         for number, name in enumerate(self.view_names()):
-            camera_, room_ = (
-                camera(self.world_seed, number),
-                room(self.world_seed, number, camera(self.world_seed, number), size),
-            )
-            rgb[name] = torch.from_numpy(
-                np.stack([self._rgb(number, key, perform(self.world_seed, *key), camera_, room_) for key in keys])
-            )
+            filmed = larger._recorded(number, sorted(keys, key=self._id))
+            rgb[name] = filmed.streams["rgb"][torch.argsort(filmed.labels)]
         write_contact_sheet(path, self.classes, rgb)
 
-    def _number_of(self, name: str) -> int:
-        if name not in self.view_names():
-            raise UserError(
-                f"synthetic data has the views {', '.join(self.view_names())}, got {name!r}; choose one or raise data.views."
-            )
-        return self.view_names().index(name)
+    def _counts(self, split: str) -> tuple[int, int]:
+        """Subjects and trials of a split."""
+        return getattr(self, f"{split}_subjects"), getattr(self, f"{split}_trials")
 
-    def _events(self, split: str, subjects: int, trials: int) -> list[Key]:
+    def _events(self, split: str) -> list[Key]:
         """Every (subject, action, trial) of a split, in order of event id."""
-        if not 0 <= subjects <= 100:
-            raise UserError(f"data.{split}_subjects must be 0..100, got {subjects}.")
-        first = FIRST_SUBJECT[split]
-        keys = [
-            (s, a, e)
-            for s in range(first, first + subjects)
-            for a in range(len(self.classes))
-            for e in range(1, trials + 1)
-        ]
+        subjects, trials = self._counts(split)
+        people = range(FIRST_SUBJECT[split], FIRST_SUBJECT[split] + subjects)
+        keys = itertools.product(people, range(len(self.classes)), range(1, trials + 1))
         return sorted(keys, key=self._id)
 
     def _id(self, key: Key) -> int:
         subject, action, trial = key
         return opaque_id(f"synthetic/{self.world_seed}/s{subject:02d}/a{action + 1:02d}/e{trial:02d}")
 
-    def _clips(self, keys: list[Key], rows: Iterable[dict[str, np.ndarray]]) -> Clips:
+    def _clips(self, keys: Sequence[Key], rows: Sequence[Mapping[str, np.ndarray]]) -> Clips:
         """Clips from one row of streams for each event."""
-        ids = [self._id(key) for key in keys]
-        assert len(set(ids)) == len(ids), (
-            f"two events of world {self.world_seed} share an id: choose another world_seed"
-        )
-        rows = list(rows)
-        streams = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in (rows[0] if rows else ())}
-        return Clips(
-            torch.tensor(ids, dtype=torch.int64), torch.tensor([a for _, a, _ in keys], dtype=torch.int64), streams
-        )
+        ids = torch.tensor([self._id(key) for key in keys], dtype=torch.int64)
+        labels = torch.tensor([action for _, action, _ in keys], dtype=torch.int64)
+        return Clips(ids, labels, {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
 
     def _recorded(self, number: int, keys: list[Key]) -> Clips:
         """The events as camera `number` saw them."""
         camera_ = camera(self.world_seed, number)
         room_ = room(self.world_seed, number, camera_, self.size)
-        return self._clips(keys, (self._streams(number, key, camera_, room_) for key in keys))
+        return self._clips(keys, [self._streams(number, key, camera_, room_) for key in keys])
 
     def _streams(self, number: int, key: Key, camera_: Camera, room_: Room) -> dict[str, np.ndarray]:
         event = perform(self.world_seed, *key)

@@ -1,8 +1,8 @@
 """From joints to pictures: a body of tapered capsules, drawn with a depth buffer.
 
-A capsule is projected to a thick line of two radii. Each pixel near it finds its place along the line, from which follow
-its coverage (soft edges without supersampling), a rounded normal for the light, and a depth. All frames of a clip are
-drawn at once. Every step is one rounding of + - * / or sqrt in float32, so that the bits do not depend on the machine.
+A capsule is projected to a thick line of two radii. Each pixel near it finds its place along the line, from which
+follow its coverage (soft edges without supersampling), a rounded normal for the light, and a depth. All frames of a
+clip are drawn at once. Every step is one rounding of + - * / or sqrt in float32: the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from fedkd.data.synthetic.body import Subject
 from fedkd.data.synthetic.camera import Camera, project, seen_from
-from fedkd.data.synthetic.chance import Chance, cross, unit
+from fedkd.data.synthetic.chance import UP, Chance, cross, unit
 from fedkd.data.synthetic.room import Room
 
 OCCLUDED = 0.12
 """Probability that something stands between the camera and the stage."""
 WOOD = np.array([0.45, 0.30, 0.18])
+
+
+Colour = Float[np.ndarray, "3"]
+Pictures = Float[np.ndarray, "T H W 3"]
+Depth = Float[np.ndarray, "T H W"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Capsule:
     end: Float[np.ndarray, "T 3"]
     start_radius: float
     end_radius: float
-    colour: Float[np.ndarray, "3"]
+    colour: Colour
 
 
 def film(
@@ -123,29 +128,27 @@ def occluder(chance: Chance, camera: Camera) -> list[Capsule]:
     kind, colour = chance.choose(3), chance.uniforms(0.1, 0.7, 3)
     if not happens:
         return []
-    towards = unit(camera.centre * np.array([1.0, 1.0, 0.0]))
-    foot = near * towards + aside * camera.axes[0]
-    if kind == 0:
-        return [Capsule(foot[None], (foot + [0, 0, 3.0])[None], 0.05, 0.05, colour)]
-    if kind == 1:
-        green = np.array([0.15, 0.38, 0.14])
-        leaves = [foot + [0.16 * k, 0.1 * k, 1.05 - 0.1 * k * k] for k in (-1, 0, 1)]
-        pot = Capsule((foot + [0, 0, 0.12])[None], (foot + [0, 0, 0.32])[None], 0.12, 0.16, colour)
-        return [pot] + [Capsule((foot + [0, 0, 0.4])[None], leaf[None], 0.05, 0.15, green) for leaf in leaves]
-    wide = 0.24 * camera.axes[0]
-    rails = [
-        Capsule((foot - wide + [0, 0, z])[None], (foot + wide + [0, 0, z])[None], 0.045, 0.045, colour)
-        for z in (0.5, 0.7, 0.9)
-    ]
-    posts = [
-        Capsule((foot + side)[None], (foot + side + [0, 0, 0.95])[None], 0.03, 0.03, colour) for side in (-wide, wide)
-    ]
-    return rails + posts
+    across, towards = camera.axes[0], unit(camera.centre * np.array([1.0, 1.0, 0.0]))
+    foot = near * towards + aside * across
+
+    def rod(
+        start: float, low: float, end: float, high: float, radius: float, dye: Colour = colour, tip: float | None = None
+    ) -> Capsule:
+        bottom, top = foot + start * across + low * UP, foot + end * across + high * UP
+        return Capsule(bottom[None], top[None], radius, tip or radius, dye)
+
+    post = [rod(0, 0, 0, 3.0, 0.05)]
+    green = np.array([0.15, 0.38, 0.14])
+    leaves = [rod(0, 0.4, 0.16 * k, 1.05 - 0.1 * k * k, 0.05, green, 0.13) for k in (-1, 0, 1)]
+    plant = [rod(0, 0.12, 0, 0.32, 0.12, tip=0.16), *leaves]
+    rails = [rod(-0.24, height, 0.24, height, 0.045) for height in (0.5, 0.7, 0.9)]
+    chair = [*rails, rod(-0.24, 0, -0.24, 0.95, 0.03), rod(0.24, 0, 0.24, 0.95, 0.03)]
+    return (post, plant, chair)[kind]
 
 
-def draw(picture, depth, capsule: Capsule, camera: Camera, light: Float[np.ndarray, "3"]) -> None:
-    """Paint one capsule into `picture` [T H W 3] and `depth` [T H W], where it is nearer than what is there."""
-    size = picture.shape[1]
+def draw(pictures: Pictures, depth: Depth, capsule: Capsule, camera: Camera, light: Float[np.ndarray, "3"]) -> None:
+    """Paint one capsule into `pictures` [T H W 3] and `depth` [T H W], where it is nearer than what is there."""
+    size = pictures.shape[1]
     ends = [seen_from(camera.centre, camera.axes, end) for end in (capsule.start, capsule.end)]
     (ax, ay), (bx, by) = [project(camera.focal, end, size).astype(np.float32).T for end in ends]  # each T
     az, bz = [end[:, 2].astype(np.float32) for end in ends]
@@ -173,19 +176,25 @@ def draw(picture, depth, capsule: Capsule, camera: Camera, light: Float[np.ndarr
     before = depth[:, rows, columns]
     cover = np.where(near < before, cover, 0)[..., None]
     colour = shade[..., None] * capsule.colour.astype(np.float32)
-    under = picture[:, rows, columns]
-    picture[:, rows, columns] = under + cover * (colour - under)
+    under = pictures[:, rows, columns]
+    pictures[:, rows, columns] = under + cover * (colour - under)
     depth[:, rows, columns] = np.where(cover[..., 0] > 0.5, near, before)
 
 
-def window(a, b, ra, rb, size: int) -> slice:
+def window(
+    a: Float[np.ndarray, "T"],
+    b: Float[np.ndarray, "T"],
+    ra: Float[np.ndarray, "T"],
+    rb: Float[np.ndarray, "T"],
+    size: int,
+) -> slice:
     """The rows (or columns) that a capsule touches in any frame."""
     low = min(float((a - ra).min()), float((b - rb).min())) - 1
     high = max(float((a + ra).max()), float((b + rb).max())) + 2
     return slice(max(int(low), 0), min(int(high), size))
 
 
-def cast_shadows(picture, depth, room: Room, joints: Float[np.ndarray, "T 25 3"]) -> None:
+def cast_shadows(pictures: Pictures, depth: Depth, room: Room, joints: Float[np.ndarray, "T 25 3"]) -> None:
     """Soft dark patches on the floor under feet and hips; they fade when the body leaves the floor."""
     dark = np.ones(depth.shape, dtype=np.float32)
     for joint, reach, strength in ((15, 0.24, 0.35), (19, 0.24, 0.35), (0, 0.50, 0.30)):
@@ -194,7 +203,7 @@ def cast_shadows(picture, depth, room: Room, joints: Float[np.ndarray, "T 25 3"]
         dx, dy = room.floor[None, ..., 0] - at[:, 0, None, None], room.floor[None, ..., 1] - at[:, 1, None, None]
         patch = np.maximum(1 - (dx * dx + dy * dy) / np.float32(reach * reach), 0)
         dark = dark * (1 - np.float32(strength) * patch / (1 + 4 * height))
-    picture *= np.where(depth > 1e3, dark, 1)[..., None]
+    pictures *= np.where(depth > 1e3, dark, 1)[..., None]
 
 
 def expose(chance: Chance, camera: Camera, picture: Float[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W 3"]:
@@ -205,7 +214,7 @@ def expose(chance: Chance, camera: Camera, picture: Float[np.ndarray, "T H W 3"]
     return np.minimum(np.maximum(tone_table(camera.eighths_of_gamma)[linear] + noise, 0), 255).astype(np.uint8)
 
 
-def tone_table(eighths: int) -> np.ndarray:
+def tone_table(eighths: int) -> Int[np.ndarray, "256"]:
     """255 * (level / 255) ** (eighths / 8) by three square roots, as `pow` is not the same on every machine."""
     root = np.sqrt(np.sqrt(np.sqrt(np.arange(256) / 255)))
     power = np.ones(256)

@@ -6,6 +6,7 @@ stands along them. Colours are linear light, 0..1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,15 @@ FINE = 3  # rays along each side of a pixel
 TABLE = 64  # patterns repeat after so many cells, far wider than any room
 
 
+Plane = Float[np.ndarray, "H W"]
+Picture = Float[np.ndarray, "H W 3"]
+Pattern = Callable[[Plane, Plane], Picture]
+"""Colour of a surface at its own two coordinates, metres."""
+
+
 @dataclass(frozen=True)
 class Room:
-    """What a camera sees of its empty room, and where each pixel meets the floor (world x and y, far away elsewhere)."""
+    """What a camera sees of its empty room, and where each pixel meets the floor (world x, y; else far away)."""
 
     picture: Float[np.ndarray, "H W 3"]
     floor: Float[np.ndarray, "H W 2"]
@@ -28,6 +35,7 @@ class Room:
 
 
 def room(world_seed: int, number: int, camera: Camera, size: int) -> Room:
+    """The room of camera `number`, for pictures of `size` pixels."""
     chance = Chance(world_seed, "room", number)
     turn = camera.azimuth + chance.uniform(-0.04, 0.04)
     light = np.array([chance.uniform(-0.8, 0.8), chance.uniform(0.35, 0.9), chance.uniform(0.35, 0.8)])
@@ -41,7 +49,7 @@ def room(world_seed: int, number: int, camera: Camera, size: int) -> Room:
     return Room((picture / FINE**2).astype(np.float32), _floor(camera, size), light)
 
 
-def _rays(camera: Camera, size: int) -> Float[np.ndarray, "H W 3"]:
+def _rays(camera: Camera, size: int) -> Picture:
     """Direction of each pixel's ray, one metre ahead."""
     across = ((np.arange(size) + 0.5) / size - 0.5) / camera.focal
     left, up, ahead = camera.axes
@@ -62,9 +70,7 @@ def _floor(camera: Camera, size: int) -> Float[np.ndarray, "H W 2"]:
     return (camera.centre[:2] + reach * rays[..., :2]).astype(np.float32)
 
 
-def _paint(
-    chance: Chance, origin: Float[np.ndarray, "3"], rays: Float[np.ndarray, "H W 3"]
-) -> Float[np.ndarray, "H W 3"]:
+def _paint(chance: Chance, origin: Float[np.ndarray, "3"], rays: Picture) -> Picture:
     """Colour of the nearest thing on each ray."""
     back, side, ceiling = chance.uniform(1.7, 2.6), chance.uniform(1.9, 2.8), chance.uniform(2.6, 3.2)
     wall, floor = _paint_colour(chance, 0.45, 0.85), _paint_colour(chance, 0.25, 0.7)
@@ -95,21 +101,21 @@ def _paint_colour(chance: Chance, low: float, high: float) -> Float[np.ndarray, 
     return chance.uniform(low, high) * (1 + chance.uniforms(-0.13, 0.13, 3))
 
 
-def _cells(table: Float[np.ndarray, "n n"], x: Float[np.ndarray, "H W"], y: Float[np.ndarray, "H W"]):
+def _cells(table: Float[np.ndarray, "n n"], x: Plane, y: Plane) -> Float[np.ndarray, "H W 1"]:
     """A number for each cell of a grid of unit squares [H W 1]."""
     columns = np.floor(np.clip(x, -1e4, 1e4)).astype(np.int64) % TABLE
     rows = np.floor(np.clip(y, -1e4, 1e4)).astype(np.int64) % TABLE
     return table[rows, columns][..., None]
 
 
-def _floor_pattern(chance: Chance, colour: Float[np.ndarray, "3"]):
+def _floor_pattern(chance: Chance, colour: Float[np.ndarray, "3"]) -> Pattern:
     """Planks, tiles, or carpet."""
     kind, grain = chance.choose(3), chance.uniforms(-1, 1, TABLE, TABLE)
     wide, long, depth = ((0.16, 1.1, 0.14), (0.5, 0.5, 0.22), (0.07, 0.07, 0.18))[kind]
     return lambda x, y: colour * (1 + depth * _cells(grain, x / wide + 0.3, y / long))
 
 
-def _wall_pattern(chance: Chance, colour: Float[np.ndarray, "3"]):
+def _wall_pattern(chance: Chance, colour: Float[np.ndarray, "3"]) -> Pattern:
     """Plain above a skirting board, with some pictures."""
     pictures = [
         (
@@ -123,7 +129,7 @@ def _wall_pattern(chance: Chance, colour: Float[np.ndarray, "3"]):
     ]
     grain = chance.uniforms(-1, 1, TABLE, TABLE)
 
-    def pattern(x, z):
+    def pattern(x: Plane, z: Plane) -> Picture:
         shade = 1 + 0.03 * _cells(grain, 3 * x, 3 * z) - 0.06 * np.clip(1.2 - z, 0, 1.2)[..., None]
         painted = np.where((z < 0.1)[..., None], 0.5 * colour, colour) * shade
         for middle, height, wide, tall, dye in pictures:
@@ -133,11 +139,19 @@ def _wall_pattern(chance: Chance, colour: Float[np.ndarray, "3"]):
     return pattern
 
 
-def _within(x, middle: float, wide: float, z, height: float, tall: float) -> Bool[np.ndarray, "H W"]:
+def _within(x: Plane, middle: float, wide: float, z: Plane, height: float, tall: float) -> Bool[np.ndarray, "H W"]:
     return (np.abs(x - middle) < wide) & (np.abs(z - height) < tall)
 
 
-def _furnish(chance: Chance, origin, rays, back: float, side: float, nearest, picture):
+def _furnish(
+    chance: Chance,
+    origin: Float[np.ndarray, "3"],
+    rays: Picture,
+    back: float,
+    side: float,
+    nearest: Plane,
+    picture: Picture,
+) -> tuple[Plane, Picture]:
     """One more box along the back or a side wall: a cupboard, a shelf of books, a crate."""
     low = np.array([chance.uniform(-2.3, 2.0), -back, 0.0])
     high = low + np.array([chance.uniform(0.25, 0.9), chance.uniform(0.25, 0.5), chance.uniform(0.3, 1.9)])

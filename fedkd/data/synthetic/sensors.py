@@ -69,7 +69,9 @@ def imu(chance: Chance, joints: Joints) -> Float[np.ndarray, "T 12"]:
     return np.concatenate(strapped, axis=-1).astype(np.float32)
 
 
-def limb_frame(start: Float[np.ndarray, "T 3"], end: Float[np.ndarray, "T 3"], beyond: Float[np.ndarray, "T 3"]):
+def limb_frame(
+    start: Float[np.ndarray, "T 3"], end: Float[np.ndarray, "T 3"], beyond: Float[np.ndarray, "T 3"]
+) -> Float[np.ndarray, "T 3 3"]:
     """Axes fixed to a limb [T 3 3]: along it, across its plane of bending, and the third."""
     along = unit(end - start)
     across = unit(cross(along, beyond - start) + 1e-3 * cross(along, np.array([0.3, 0.2, 1.0])))

@@ -1,0 +1,34 @@
+"""The same skeleton clip looked at in several ways, whose answers a net averages when it is asked.
+
+    for look in SkeletonGlimpses()(clips): ...      # [N T J D] each: mirrored and not, whole and in parts
+
+Mirror images and temporal crops are what `fedkd.data.skeleton_augment` trains with, so the net knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedkd.data.skeleton_augment import mirrored, retimed
+
+PARTS = ((0.0, 1.0), (0.0, 0.85), (0.15, 1.0), (0.075, 0.925))
+"""Start and end of each look, as shares of the clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkeletonGlimpses:
+    """Eight looks: four parts of the clip, each as it is and mirrored."""
+
+    def __call__(self, clips: Float[Tensor, "N T J D"]) -> Iterator[Float[Tensor, "N T J D"]]:
+        """The looks, one after the other."""
+        last = clips.shape[1] - 1
+        for start, end in PARTS:
+            moments = torch.linspace(start * last, end * last, last + 1).expand(len(clips), -1)
+            look = retimed(clips, moments)
+            yield look
+            yield mirrored(look)

@@ -1,0 +1,78 @@
+"""The place `flower`: Flower's own engine gives the same bits, its failures are failures, and nothing of it stays."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import JOB, only_folder, run, summary
+
+from simulations.cli import main
+from simulations.flower import end_started_with, free_port, started_with
+
+pytestmark = [pytest.mark.flower, pytest.mark.slow]
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return summary(run(tmp_path_factory.mktemp("reference"), "place.workers=1"))
+
+
+@pytest.fixture
+def mark(monkeypatch, tmp_path):
+    """A setting that every process started by the test has in its environment; none may be left."""
+    monkeypatch.setenv("FEDKD_TEST_MARK", str(tmp_path))
+    yield
+    left = started_with(f"FEDKD_TEST_MARK={tmp_path}")
+    end_started_with(f"FEDKD_TEST_MARK={tmp_path}")
+    assert not left
+
+
+@pytest.mark.usefixtures("mark")
+def test_same_seed_same_bits_as_in_one_process(reference, tmp_path):
+    folder = run(tmp_path, "place=flower")
+    assert summary(folder)["digest"] == reference["digest"]
+    assert summary(folder)["place"] == "flower"
+    assert summary(folder)["bytes_up"] == reference["bytes_up"]
+    assert "Starting Distil strategy" in (folder / "flower.log").read_text()
+
+
+@pytest.mark.usefixtures("mark")
+def test_a_run_below_its_quorum_exits_with_2_and_one_sentence(tmp_path, capsys):
+    asked = [*JOB, "place=flower", "data.broken_view=v02", "min_views=3", f"results_dir='{tmp_path}'"]
+    assert main(["run", *asked]) == 2
+    sentence = capsys.readouterr().err.strip()
+    assert sentence.startswith("fedkd: 2 of 3 views answered at enrolment, 3 needed: ")
+    assert "the recordings of v02 cannot be read" in sentence
+    assert "\n" not in sentence
+    assert summary(only_folder(tmp_path))["status"] == "failed"
+
+
+def test_plain_flwr_run_deals_three_views_to_the_two_supernodes_it_has(reference, tmp_path):
+    home = tmp_path / "home"
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "FLWR_HOME": str(home / ".flwr"),
+        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(free_port()),
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ADDRESS": "local",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    try:
+        ran = subprocess.run(
+            ["flwr", "run", ".", "--run-config", f'overrides="{" ".join(JOB)}"', "--stream"],
+            cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    finally:
+        end_started_with(f"FLWR_HOME={home / '.flwr'}")
+    folder = only_folder(home)
+    assert f"the record of this run goes to {folder}" in ran.stdout
+    assert summary(folder)["digest"] == reference["digest"]
+    assert summary(folder)["place"] == "flower"

@@ -1,0 +1,162 @@
+"""The place `local`: the same bits from any number of processes, and a lost camera is ordinary."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from tiny import JOB, only_folder, run, statuses, summary
+
+from clients.camera import Camera
+from fedkd.errors import UserError
+from simulations import local
+from simulations.flower import started_with
+from simulations.host_grid import HostGrid
+
+forks = pytest.mark.skipif(sys.platform != "linux", reason="the fake must be in the worker: only a fork has it")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return summary(run(tmp_path_factory.mktemp("reference"), "place.workers=1"))
+
+
+def during_training(monkeypatch, act, view, round):
+    """Have `act` happen when `view` begins to train in `round`."""
+    train = Camera.train
+
+    def instead(self, now):
+        if self.view.name in view and now == round:
+            act()
+        return train(self, now)
+
+    monkeypatch.setattr(Camera, "train", instead)
+
+
+@pytest.mark.parametrize("place", ["place.workers=3", "place.workers=2", "place.workers=1 place.hosts=2"])
+def test_same_seed_same_bits_in_any_number_of_processes(place, reference, tmp_path):
+    assert summary(run(tmp_path, *place.split()))["digest"] == reference["digest"]
+
+
+def test_another_seed_other_bits(reference, tmp_path):
+    assert summary(run(tmp_path, "place.workers=1", "seed=1"))["digest"] != reference["digest"]
+
+
+@pytest.mark.parametrize("extra", [[], ["+student.schooling.ema=0.99"], ["teaching.origin=federated"]])
+def test_a_camera_packed_into_the_context_between_messages_goes_on_with_the_same_bits(extra, monkeypatch, tmp_path):
+    here = summary(run(tmp_path / "stays", "place.workers=1", *extra))
+    monkeypatch.setattr(local, "new_context", lambda run_id, node, overrides: _travelling(run_id, node, overrides))
+    assert summary(run(tmp_path / "travels", "place.workers=1", *extra))["digest"] == here["digest"]
+
+
+def _travelling(run_id, node, overrides):
+    return Context(run_id, node, {}, RecordDict(), {"overrides": overrides})
+
+
+@forks
+def test_a_worker_killed_in_round_2_leaves_a_run_that_finishes_with_the_others(monkeypatch, tmp_path):
+    during_training(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL), "v02", round=2)
+    folder = run(tmp_path, "place.workers=3")
+    told = summary(folder)
+    assert told["status"] == "finished"
+    assert sorted(told["accuracy"]) == ["v01", "v03"]
+    assert {(f["round"], f["view"]) for f in told["failures"]} == {(2, "v02")}
+    assert "ended" in told["failures"][0]["reason"]
+    assert statuses(folder)[1, "v02"] == "ok"
+    assert "ended" in statuses(folder)[2, "v02"]
+    assert statuses(folder)[2, "v01"] == "ok"
+
+
+def test_a_client_that_raises_in_one_round_is_heard_again_in_the_next(monkeypatch, tmp_path):
+    def stumble():
+        raise RuntimeError("the disk is slow today")
+
+    during_training(monkeypatch, stumble, "v03", round=1)
+    folder = run(tmp_path, "place.workers=1")
+    assert summary(folder)["failures"] == [
+        {"round": 1, "view": "v03", "reason": "RuntimeError: the disk is slow today"}
+    ]
+    assert statuses(folder)[1, "v03"] == "RuntimeError: the disk is slow today"
+    assert statuses(folder)[2, "v03"] == "ok"
+    assert sorted(summary(folder)["accuracy"]) == ["v01", "v02", "v03"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_view_whose_recordings_cannot_be_read_is_named_and_left_out(workers, tmp_path):
+    told = summary(run(tmp_path, f"place.workers={workers}", "data.broken_view=v02"))
+    assert told["status"] == "finished"
+    assert sorted(told["accuracy"]) == ["v01", "v03"]
+    assert told["failures"][0]["view"] == "v02"
+    assert "cannot be read" in told["failures"][0]["reason"]
+
+
+def test_when_all_clients_fail_the_run_ends_with_their_reason(monkeypatch, tmp_path):
+    def stumble():
+        raise RuntimeError("no power")
+
+    during_training(monkeypatch, stumble, ("v01", "v02", "v03"), round=2)
+    with pytest.raises(UserError, match=r"0 of 3 views answered in round 2, 1 needed: RuntimeError: no power"):
+        run(tmp_path, "place.workers=1")
+    told = summary(only_folder(tmp_path))
+    assert told["status"] == "failed"
+    assert "no power" in told["reason"]
+    assert told["rounds_done"] == 1
+
+
+@forks
+def test_a_host_that_hangs_costs_its_own_answer_only_and_ends_with_the_place(monkeypatch):
+    def sleeps(message, context):
+        time.sleep(600 if message.metadata.dst_node_id == 1 else 0)
+        return Message(RecordDict(), reply_to=message)
+
+    monkeypatch.setattr(local, "client_app", sleeps)
+    hosts = local.HostsInWorkers(4, run_id=1, overrides="", workers=2)
+    grid = HostGrid(hosts, run_id=1)
+    large = ConfigRecord({"larger than a pipe": bytes(1 << 20)})
+    asked = [Message(RecordDict({"about": large}), node, "train") for node in (1, 2, 3, 4)]
+    replies = grid.send_and_receive(asked, timeout=2)  # hosts 1 and 3 share a worker
+    assert sorted(reply.metadata.src_node_id for reply in replies) == [2, 4]
+    began = time.monotonic()
+    hosts.close()
+    assert time.monotonic() - began < 5
+    assert not any(worker.process.is_alive() for worker in hosts.workers)
+
+
+@forks
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_no_worker_outlives_the_command(sent, code, tmp_path):
+    mark = f"FEDKD_TEST_MARK={tmp_path}"
+    command = [sys.executable, "-m", "simulations.cli", "run", *JOB, "rounds=100000", "place.workers=2"]
+    process = subprocess.Popen(
+        [*command, f"results_dir='{tmp_path}'"],
+        env={**os.environ, **dict([mark.split("=", 1)])},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _wait_for(lambda: any((1, "v01") in statuses(path.parent) for path in tmp_path.rglob("rounds.csv")))
+        (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)  # Ctrl-C reaches the whole group
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert b"Traceback" not in said
+        _wait_for(lambda: not started_with(mark))
+    finally:
+        for pid in started_with(mark):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_one_thread_is_used_whatever_the_machine_has(reference):
+    assert torch.get_num_threads() == 1

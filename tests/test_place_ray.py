@@ -1,0 +1,61 @@
+"""The place `ray`: the same bits as in one process, cameras that stay on their machine, and a lost actor is ordinary."""
+
+import os
+import signal
+from functools import partial
+
+import pytest
+from tiny import run, statuses, summary
+
+from strategies.observer import Observer
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ray = pytest.importorskip("ray")
+ray_hosts = pytest.importorskip("simulations.ray_hosts")
+
+
+@pytest.fixture(autouse=True)
+def _ray_ends_with_the_test():
+    yield
+    assert not ray.is_initialized()
+
+
+def test_same_seed_same_bits_as_in_one_process(tmp_path):
+    here = summary(run(tmp_path / "here", "place.workers=1"))
+    there = summary(run(tmp_path / "there", "place=ray", "place.workers=2"))
+    assert there["digest"] == here["digest"]
+    assert there["place"] == "ray"
+
+
+def test_an_actor_killed_after_round_1_leaves_a_run_that_finishes_with_the_others(monkeypatch, tmp_path):
+    made = []
+
+    class Seen(ray_hosts.RayHosts):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    observe = Observer.__call__
+
+    def observe_and_kill(self, server_round, arrays):
+        observe(self, server_round, arrays)
+        if server_round == 1:
+            os.kill(ray.get(made[0].actors[2].ready.remote()), signal.SIGKILL)  # hosts are dealt: 1, 2, 0
+
+    monkeypatch.setattr(ray_hosts, "RayHosts", Seen)
+    monkeypatch.setattr(Observer, "__call__", observe_and_kill)
+    folder = run(tmp_path, "place=ray", "place.workers=3")
+    told = summary(folder)
+    assert told["status"] == "finished"
+    assert sorted(told["accuracy"]) == ["v01", "v03"]
+    assert {(f["round"], f["view"]) for f in told["failures"]} == {(2, "v02")}
+    assert statuses(folder)[2, "v02"] == "ConnectionError: the host's actor ended"
+    assert statuses(folder)[2, "v03"] == "ok"
+
+
+def test_views_offered_by_machines_are_pinned_and_the_others_do_not_take_part(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(ray, "init", partial(ray.init, resources={"view_v01": 1, "view_v03": 1, "view_elsewhere": 1}))
+    told = summary(run(tmp_path, "place=ray", "place.workers=1"))
+    assert sorted(told["accuracy"]) == ["v01", "v03"]
+    assert "no machine of the cluster offers v02" in capsys.readouterr().err

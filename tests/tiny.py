@@ -1,0 +1,33 @@
+"""The job that the place tests run everywhere: three tiny views, a teacher, two rounds. About a second once it runs."""
+
+import csv
+import json
+from pathlib import Path
+
+from simulations.cli import run_one
+
+JOB = (
+    "data=tiny", "data.labels=0.4", "student=imu_tcn", "teacher=tcn", "teaching.rounds=1",
+    "strategy=distil", "strategy.exchange.first=1", "rounds=2",
+)  # fmt: skip
+
+
+def run(results: Path, *overrides: str) -> Path:
+    """The job with these overrides; its result folder."""
+    return run_one([*JOB, f"results_dir='{results}'", *overrides])
+
+
+def only_folder(results: Path) -> Path:
+    """The result folder of the one run there was."""
+    [path] = results.rglob("summary.json")
+    return path.parent
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def statuses(folder: Path) -> dict[tuple[int, str], str]:
+    """(round, view) -> status, from rounds.csv."""
+    with open(folder / "rounds.csv", newline="") as file:
+        return {(int(row["round"]), row["view"]): row["status"] for row in csv.DictReader(file)}
