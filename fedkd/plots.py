@@ -52,10 +52,11 @@ _STYLE: dict[Any, Any] = {
     "lines.markersize": 5,
     "lines.solid_capstyle": "round",
 }
+_MARKERS = "os^"  # the second six views, and the third, share the colours of the first
 _READABLE_CLASSES = 20  # up to so many, a cell holds its number
 _MARKED_ROUNDS = 20  # up to so many, a line marks each of them
 _LABEL_LETTERS = 28
-_LINE_HEIGHT = 0.075  # of a panel: two direct labels closer than this are moved apart
+_LINE_HEIGHT = 0.065  # of a panel: two direct labels closer than this are moved apart
 
 
 def draw(result: Result, others: Sequence[Result] = ()) -> list[Path]:
@@ -76,7 +77,11 @@ def accuracy_figure(result: Result, baselines: Sequence[Result] = ()) -> Figure:
     panels: dict[str, Lines] = {}
     if not baselines:
         panels["Accuracy of each view, by round"] = {
-            _named(view): (result.history(view), {"color": colours[view]}) for view in examinees
+            _named(view): (
+                result.history(view),
+                {"color": colours[view], "marker": _MARKERS[i // len(VIEW_COLOURS) % 3]},
+            )
+            for i, view in enumerate(examinees)
         }
     for view in examinees if baselines else ():
         panels[_named(view)] = {
@@ -198,7 +203,7 @@ def _plot(axes: Axes, lines: Lines) -> None:
         axes.plot(line.index.to_numpy(), line.to_numpy(), **look | {"marker": marker})
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     last = {name: float(line.iloc[-1]) for name, (line, _) in lines.items()}
-    leader = {"arrowstyle": "-", "linestyle": ":", "linewidth": 1.0, "alpha": 0.6, "shrinkB": 4}
+    leader = {"arrowstyle": "-", "linestyle": ":", "linewidth": 1.0, "alpha": 0.6, "relpos": (0, 0.5), "shrinkB": 4}
     for name, height in _apart({name: _height(axes, value) for name, value in last.items()}).items():
         line, look = lines[name]
         axes.annotate(
@@ -221,16 +226,20 @@ def _height(axes: Axes, value: float) -> float:
 
 
 def _apart(heights: Mapping[str, float]) -> dict[str, float]:
-    """The heights of labels, fractions of a panel, moved as little upwards and then downwards as keeps them apart."""
-    placed: dict[str, float] = {}
-    floor = -np.inf
-    for name in sorted(heights, key=lambda name: heights[name]):
-        floor = placed[name] = max(heights[name], floor + _LINE_HEIGHT)
-    ceiling = 1.0
-    for name in reversed(placed):
-        placed[name] = min(placed[name], ceiling)
-        ceiling = placed[name] - _LINE_HEIGHT
-    return placed
+    """Heights of labels, fractions of a panel, moved by as little as keeps them a line apart and inside the panel.
+
+    Least squares: without the room that the labels below it need, every label's height must not fall from label to
+    label. That is isotonic regression, solved by pooling neighbours that are out of order.
+    """
+    names = sorted(heights, key=lambda name: heights[name])
+    pools: list[list[float]] = []
+    for number, name in enumerate(names):
+        pools.append([heights[name] - number * _LINE_HEIGHT])
+        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    level = [float(np.mean(pool)) for pool in pools for _ in pool]
+    top = 1.0 - (len(names) - 1) * _LINE_HEIGHT
+    return {name: min(low, top) + i * _LINE_HEIGHT for i, (name, low) in enumerate(zip(names, level, strict=True))}
 
 
 def _decades(axes: Axes, counts: Sequence[float]) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``fedkd run | show | data``.
+"""The command line: ``fedkd run | show | study | data``.
 
 Exit codes: 0 done; 1 a data check found something broken, or a run failed; 2 what was asked cannot be done.
 """
@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from fedkd.config import as_string, build, expand, load
+from fedkd.config import as_string, build, expand, load, options
+from fedkd.data.check import DataReport, render
 from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import load as read
 from simulations.show import compare, show
 
+_DATA_VERBS = {"check": "check", "show": "contact_sheet"}
 _PIPE_COLUMNS = 120  # where no terminal says how wide it is
 
 
@@ -37,11 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fedkd", description="Federated multi-view learning by soft pseudo-labels.")
-    verbs = parser.add_subparsers(required=True, metavar="run | show | data")
+    verbs = parser.add_subparsers(required=True, metavar="run | show | study | data")
     run = verbs.add_parser("run", help="run an experiment: fedkd run experiment=demo strategy=distil seed=1")
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="what differs from the defaults")
     run.set_defaults(act=_run)
+    data = verbs.add_parser("data", help="fedkd data check NAME | fedkd data show NAME: what of a data set is there")
+    data.add_argument("what", choices=("check", "show"), help="check: there, missing, broken; show: draw it")
+    data.add_argument("name", help="a data set: " + ", ".join(options("data")))
+    data.add_argument("overrides", nargs="*", metavar="key=value", help="such as data_dir=FOLDER")
+    data.set_defaults(act=_data)
+    studied = verbs.add_parser("study", help="run a sweep, several runs at once, and write its table")
+    studied.add_argument("folder", type=Path, help="where the runs and the table go")
+    studied.add_argument("overrides", nargs="+", metavar="key=value", help="what differs; seed=0,1,2 runs each")
+    studied.add_argument("--against", metavar="METHOD", help="the method that the others are compared with")
+    studied.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at once (default: cores)")
+    studied.set_defaults(act=_study)
     shown = verbs.add_parser("show", help="print results again: fedkd show RESULT [RESULT ...]")
     shown.add_argument("results", nargs="+", metavar="RESULT", help="a result folder")
     shown.add_argument("--format", choices=("text", "json"), default="text", help="json: what summary.json holds")
@@ -66,6 +80,32 @@ def _run(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _data(asked: argparse.Namespace) -> int:
+    data = build(load([f"data={asked.name}", *asked.overrides]).data)
+    if not hasattr(data, _DATA_VERBS[asked.what]):
+        raise UserError(f"{asked.name} has nothing to {asked.what}; it is made, not read.")
+    if asked.what == "show":
+        path = Path(f"{asked.name}.png").absolute()
+        data.contact_sheet(path)
+        print(path)
+        return 0
+    found: DataReport = data.check()
+    Console(highlight=False).print(render(found))
+    return found.exit_code
+
+
+def _study(asked: argparse.Namespace) -> int:
+    from simulations.study import as_command, study
+
+    combinations = list(expand(asked.overrides))
+    for overrides in combinations:
+        load(overrides)
+    command = as_command(asked.folder, asked.overrides, asked.against)
+    table = study(asked.folder, combinations, command=command, against=asked.against, jobs=asked.jobs)
+    print(table.read_text())
+    return 0
+
+
 def _show(asked: argparse.Namespace) -> int:
     folders = [Path(result) for result in asked.results]
     if asked.report:
@@ -78,10 +118,10 @@ def _show(asked: argparse.Namespace) -> int:
     return 0
 
 
-def run_one(overrides: Sequence[str]) -> Path:
+def run_one(overrides: Sequence[str], *, results_dir: str | None = None, name: str | None = None) -> Path:
     """One run in the place that the overrides name; its result folder."""
     cfg = load(overrides)
-    folder = new_folder(cfg.results_dir, cfg.name, overrides)
+    folder = new_folder(results_dir or cfg.results_dir, name or cfg.name, overrides)
     absolute = [] if cfg.data_dir is None else [f"data_dir='{Path(cfg.data_dir).expanduser().absolute()}'"]
     views = build(load([*overrides, *absolute]).data).view_names()
     settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}

@@ -25,7 +25,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,14 @@ overrides = ""
 folder = ""
 """
 
-LINK = "fedkd"
-"""Name of our SuperLink in Flower's configuration file."""
+CONFIG = """
+[superlink]
+default = "ours"
+
+[superlink.ours]
+address = "127.0.0.1:{port}"
+insecure = true
+"""
 
 
 def run(overrides: str, folder: Path, num_views: int, *, supernodes: int | None, workers: int | None) -> None:
@@ -76,13 +83,13 @@ def run(overrides: str, folder: Path, num_views: int, *, supernodes: int | None,
     with _ends_on_sigterm(), tempfile.TemporaryDirectory(prefix="fedkd-flower-", dir="/tmp") as scratch:
         flower = _Flower(Path(scratch))
         config = flower.scratch / "run.toml"
-        config.write_text(f"overrides = {json.dumps(overrides)}\nfolder = {json.dumps(str(folder))}\n", encoding="utf-8")
+        config.write_text(f"overrides = {json.dumps(overrides)}\nfolder = {json.dumps(str(folder))}\n")
         size = f"num-supernodes={supernodes} client-resources-num-cpus=1 init-args-num-cpus={workers}"
         with flower.superlink():
             app = _make_app(flower.scratch / "app")
-            ran = flower.flwr("run", app, LINK, "--run-config", config, "--federation-config", size, "--stream")
+            ran = flower.flwr("run", app, "ours", "--run-config", config, "--federation-config", size, "--stream")
             started = re.search(r"started run (\d+)", ran)
-            listed = flower.flwr("ls", LINK, "--run-id", started[1], "--format", "json") if started else "{}"
+            listed = flower.flwr("ls", "ours", "--run-id", started[1], "--format", "json") if started else "{}"
         if folder.exists():
             (folder / "flower.log").write_text(ran, encoding="utf-8")
         _judge(_summary(folder), listed, ran)
@@ -96,10 +103,7 @@ class _Flower:
         self.port = free_port()
         home = scratch / "home"
         home.mkdir()
-        (home / "config.toml").write_text(
-            f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\naddress = "127.0.0.1:{self.port}"\ninsecure = true\n',
-            encoding="utf-8",
-        )
+        (home / "config.toml").write_text(CONFIG.format(port=self.port))
         self.programs = Path(sys.executable).parent
         path = f"{self.programs}{os.pathsep}{os.environ.get('PATH', '')}"
         own = {"FLWR_HOME": str(home), "RAY_TMPDIR": str(scratch), "PATH": path}  # they find one another by PATH
@@ -150,8 +154,6 @@ class _Flower:
 
 def _make_app(folder: Path) -> Path:
     """The app folder that `flwr run` bundles: the four packages as this process runs them."""
-    from importlib.metadata import version
-
     here = Path(__file__).parents[1]
     for package in PACKAGES:
         shutil.copytree(here / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -167,8 +169,10 @@ def _judge(summary: Mapping[str, Any], listed: str, said: str) -> None:
         flowers = {"status": "unknown"}
     if summary.get("status") == "finished" and flowers["status"] == "finished:completed":
         return
+    if reason := summary.get("reason"):
+        raise UserError(reason)
     print(said, file=sys.stderr)
-    raise UserError(summary.get("reason") or f"Flower's run did not finish ({flowers['status']}): {_last_line(said)}")
+    raise UserError(f"Flower's run did not finish (its status: {flowers['status']}); what it said is above.")
 
 
 def _summary(folder: Path) -> Mapping[str, Any]:
@@ -213,10 +217,8 @@ def end_started_with(setting: str) -> None:
     while left := started_with(setting):
         late = time.monotonic() > deadline
         for pid in left:
-            try:
+            with suppress(ProcessLookupError):  # ended meanwhile
                 os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
-            except ProcessLookupError:
-                pass  # ended meanwhile
         time.sleep(0.5)
 
 
@@ -224,9 +226,7 @@ def started_with(setting: str) -> list[int]:
     """Ids of the processes with this setting in their environment (Linux; elsewhere Flower's own watch must do)."""
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
+        with suppress(OSError):  # ended meanwhile, or another user's
             if setting.encode() in environment.read_bytes().split(b"\0"):
                 found.append(int(environment.parent.name))
-        except OSError:
-            pass  # ended meanwhile, or another user's
     return found

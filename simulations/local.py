@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import Context, Message
@@ -77,7 +78,7 @@ class _Worker:
 
     def __init__(self, run_id: int, overrides: str, other_pipes: Sequence[Connection]) -> None:
         method = "fork" if sys.platform == "linux" else "spawn"  # fork: what is imported need not be imported again
-        context = multiprocessing.get_context(method)
+        context: Any = multiprocessing.get_context(method)
         self.pipe, theirs = context.Pipe()
         inherited = [*other_pipes, self.pipe] if method == "fork" else []
         self.process = context.Process(target=_work, args=(theirs, inherited, run_id, overrides), daemon=True)
@@ -139,8 +140,11 @@ def run(overrides: str, folder: Path, num_views: int, *, workers: int | None, ho
     workers = workers or cores()
     num_hosts = hosts or num_views
     run_id = os.getpid()
-    places = HostsHere(num_hosts, run_id, overrides) if workers == 1 else HostsInWorkers(num_hosts, run_id, overrides, workers)
-    serve(HostGrid(places, run_id), run_id, overrides, folder)
+    here = workers == 1
+    hosts_of_run = (
+        HostsHere(num_hosts, run_id, overrides) if here else HostsInWorkers(num_hosts, run_id, overrides, workers)
+    )
+    serve(HostGrid(hosts_of_run, run_id), run_id, overrides, folder)
 
 
 def cores() -> int:

@@ -9,18 +9,18 @@ A machine of a cluster that holds a view's recordings says so when it joins:
 
 Then every view that is offered so gets an actor of its own, pinned to its machine, and a view that no machine offers
 does not take part. Recordings are looked for under the same `data_dir` on every machine, and fedkd must be installed
-there. Ray neither encrypts nor asks who is there: a cluster belongs on a network that all its machines may trust; across
-any other, use the fleet.
+there. Ray neither encrypts nor asks who is there: a cluster belongs on a network that all its machines may trust;
+across any other, use the fleet.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,8 @@ class HostActor:
         self._run_id, self._overrides, self._views = run_id, overrides, views
         self._contexts: dict[int, Context] = {}
 
-    def ready(self) -> int:
-        """The process that answers."""
+    def process(self) -> int:
+        """Id of the process that answers."""
         return os.getpid()
 
     def answer(self, message: Message) -> Message:
@@ -60,29 +60,28 @@ class HostActor:
 
 
 class RayHosts:
-    """Hosts on actors: one actor for each view that the cluster pins to a machine, or `num_hosts` dealt to `workers`."""
+    """Hosts on actors: an actor for each view of `pinned`, or `num_hosts` hosts dealt to `workers` actors."""
 
     def __init__(
-        self, num_hosts: int, run_id: int, overrides: str, *, workers: int, pinned: Sequence[str] = (), patience: float = 60
+        self, num_hosts: int, run_id: int, overrides: str, *, workers: int, pinned: Sequence[str] = (), patience: float
     ) -> None:
-        actor_of = ray.remote(max_restarts=0, max_task_retries=0)(HostActor)
+        new_actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(HostActor)
+        wishes: list[tuple[dict[str, Any], str]] = [({"num_cpus": 1}, "")] * min(workers, num_hosts)
         if pinned:
-            self.actors = [
-                actor_of.options(num_cpus=0, resources={PIN + view: 1}).remote(run_id, overrides, view) for view in pinned
-            ]
-            self._nodes = range(1, len(pinned) + 1)
-        else:
-            self.actors = [actor_of.options(num_cpus=1).remote(run_id, overrides, "") for _ in range(min(workers, num_hosts))]
-            self._nodes = range(1, num_hosts + 1)
+            wishes = [({"num_cpus": 0, "resources": {PIN + view: 1}}, view) for view in pinned]
+        self.actors = [new_actor.options(**wish).remote(run_id, overrides, views) for wish, views in wishes]
+        self._nodes = range(1, (len(pinned) or num_hosts) + 1)
         self._wait_until_there(patience)
 
     def _wait_until_there(self, patience: float) -> None:
-        asked = [actor.ready.remote() for actor in self.actors]
-        there, waiting = ray.wait(asked, num_returns=len(asked), timeout=patience)
+        asked = [actor.process.remote() for actor in self.actors]
+        there, missing = ray.wait(asked, num_returns=len(asked), timeout=patience)
         if not there:
-            raise UserError(f"expected an actor of Ray within {patience:.0f} s, got none; has the cluster free CPUs? See `ray status`.")
-        for late in waiting:
-            print(f"fedkd: actor {asked.index(late)} is not there yet; its hosts answer when it is.", file=sys.stderr)
+            raise UserError(
+                f"expected {len(asked)} actors of Ray within {patience:.0f} s, got none; see `ray status`."
+            )
+        if missing:
+            print(f"fedkd: {len(missing)} of {len(asked)} actors are not there yet; they may join.", file=sys.stderr)
 
     def node_ids(self) -> Sequence[int]:
         """1..n."""
@@ -102,41 +101,39 @@ class RayHosts:
             ray.kill(actor)
 
 
-class _Cluster:
-    """A connection to Ray, and the cluster itself where it was started here."""
-
-    def __init__(self, address: str | None, workers: int) -> None:
-        if ray.is_initialized():
-            raise UserError("expected a process without Ray, but this one is connected to a cluster; call ray.shutdown() first.")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway; without it, it warns
-        settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-        # same machine, same code: an actor imports what this process does, installed or in a checkout; nothing is sent
-        settings["job_config"] = ray.job_config.JobConfig(_py_driver_sys_path=[str(Path(__file__).parents[1])])
-        self._folder = None
+@contextmanager
+def cluster(address: str | None, workers: int) -> Iterator[None]:
+    """A connection to Ray for the time of the block; without an address, a cluster of this machine, on its loopback."""
+    if ray.is_initialized():
+        raise UserError("expected a process without Ray, but it is connected to a cluster; call ray.shutdown() first.")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will do by itself soon, and warns
+    # an actor imports what this process does, installed or in a checkout at the same place: nothing is sent
+    job = ray.job_config.JobConfig(_py_driver_sys_path=[str(Path(__file__).parents[1])])
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "job_config": job}
+    with tempfile.TemporaryDirectory(prefix="fedkd-ray-", dir="/tmp") as scratch:  # Ray's sockets need a short path
         if address is None:
-            self._folder = tempfile.mkdtemp(prefix="fedkd-ray-", dir="/tmp")  # Ray's sockets need a short path
-            settings |= {"address": "local", "num_cpus": workers, "num_gpus": 0, "include_dashboard": False}
-            settings |= {"_node_ip_address": "127.0.0.1", "_temp_dir": self._folder}
+            settings |= {"num_cpus": workers, "num_gpus": 0, "include_dashboard": False}
+            settings |= {"_node_ip_address": "127.0.0.1", "_temp_dir": scratch}
         try:
-            ray.init(**settings)
-        except ConnectionError as error:
-            raise UserError(f"expected a Ray cluster at {address}, got none: {error}; is it running?") from error
+            ray.init(address=address or "local", **settings)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"cannot connect to Ray at {address}: {error}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
-    def pinned(self, views: Sequence[str]) -> list[str]:
-        """The views that machines of the cluster offer; none in a cluster that pins nothing."""
-        offered = {name.removeprefix(PIN) for name in ray.cluster_resources() if name.startswith(PIN)}
-        if offered and (missing := [view for view in views if view not in offered]):
-            print(f"fedkd: no machine of the cluster offers {', '.join(missing)}; the run goes without.", file=sys.stderr)
-        found = [view for view in views if view in offered]
-        if offered and not found:
-            raise UserError(f"expected machines that offer views of {', '.join(views)}, got {', '.join(sorted(offered))}.")
-        return found
 
-    def close(self) -> None:
-        ray.shutdown()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+def offered(views: Sequence[str]) -> list[str]:
+    """The views that machines of the cluster offer; none in a cluster that pins nothing."""
+    pins = {name.removeprefix(PIN) for name in ray.cluster_resources() if name.startswith(PIN)}
+    here, missing = [view for view in views if view in pins], [view for view in views if view not in pins]
+    if pins and not here:
+        raise UserError(f"expected machines that offer some of {', '.join(views)}, got {', '.join(sorted(pins))}.")
+    if pins and missing:
+        print(f"fedkd: no machine of the cluster offers {', '.join(missing)}; the run goes without.", file=sys.stderr)
+    return here
 
 
 def _pass_on(asked: Future[Message], future: Future[Message]) -> None:
@@ -149,17 +146,16 @@ def _pass_on(asked: Future[Message], future: Future[Message]) -> None:
         future.set_exception(error)
 
 
-def run(overrides: str, folder: Path, num_views: int, *, workers: int | None, hosts: int | None, address: str | None) -> None:
+def run(
+    overrides: str, folder: Path, num_views: int, *, workers: int | None, hosts: int | None, address: str | None
+) -> None:
     """One run on Ray; the record goes to `folder`."""
     torch.set_num_threads(1)
     cfg = load(from_string(overrides))
     num_hosts = hosts or num_views
     workers = min(workers or cores(), num_hosts)
     run_id = os.getpid()
-    cluster = _Cluster(address, workers)
-    try:
-        pinned = cluster.pinned(build(cfg.data).view_names())
-        places = RayHosts(num_hosts, run_id, overrides, workers=workers, pinned=pinned, patience=cfg.patience)
+    with cluster(address, workers):
+        pinned = offered(build(cfg.data).view_names())
+        places = RayHosts(num_hosts, run_id, overrides, workers=workers, pinned=pinned, patience=float(cfg.patience))
         serve(HostGrid(places, run_id), run_id, overrides, folder)
-    finally:
-        cluster.close()

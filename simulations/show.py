@@ -25,6 +25,7 @@ from fedkd.results import (
 
 _STATUS_COLOUR = {"finished": "green", "running": "yellow"}  # anything else is red
 _DIGEST_LETTERS = 12
+_VIEWS_ABREAST = 6  # so many columns of views fit into a terminal of 80 letters
 
 
 def show(result: Result) -> RenderableType:
@@ -33,7 +34,7 @@ def show(result: Result) -> RenderableType:
 
 
 def compare(results: Sequence[Result]) -> RenderableType:
-    """Several runs: a row each; the best of every column is bold."""
+    """Several runs: a row each (a column each, where many views would not fit); the best of its kind is bold."""
     views = list(dict.fromkeys(view for result in results for view in result.views))
     columns: list[tuple[str, list[float], Callable[[float | None], str], Callable[..., float]]] = [
         *((view, [_figure(r.summary["accuracy"].get(view)) for r in results], percent, max) for view in views),
@@ -42,15 +43,26 @@ def compare(results: Sequence[Result]) -> RenderableType:
         ("bytes", [_figure(r.summary["bytes_up"] + r.summary["bytes_down"]) for r in results], human_bytes, min),
         ("time", [_figure(r.summary["wall_seconds"]) for r in results], human_seconds, min),
     ]
-    table = _table("run", no_wrap=False)
-    cells = []
-    for name, values, words, better in columns:
-        table.add_column(Text(name), justify="right", no_wrap=True)
+    columns_of_cells = []
+    for _, values, words, better in columns:
         best = better((value for value in values if not math.isnan(value)), default=math.nan)
-        cells.append([Text(words(value), style="bold" if value == best else "") for value in values])
-    for row, (name, result) in enumerate(zip(labels(results), results, strict=True)):
-        table.add_row(_run_name(name, result), *(column[row] for column in cells))
+        columns_of_cells.append([Text(words(value), style="bold" if value == best else "") for value in values])
+    runs = [_run_name(name, result) for name, result in zip(labels(results), results, strict=True)]
+    figures = [Text(name) for name, *_ in columns]
+    if len(views) <= _VIEWS_ABREAST:
+        table = _grid("run", figures, runs, list(zip(*columns_of_cells, strict=True)))
+    else:
+        table = _grid("", runs, figures, columns_of_cells)
     return Group(Rule(_common(results), align="left"), table)
+
+
+def _grid(corner: str, across: Sequence[Text], down: Sequence[Text], rows: Sequence[Sequence[Text]]) -> Table:
+    table = _table(corner, no_wrap=False)
+    for name in across:
+        table.add_column(name, justify="right")
+    for name, cells in zip(down, rows, strict=True):
+        table.add_row(name, *cells)
+    return table
 
 
 def _heading(result: Result) -> RenderableType:

@@ -50,7 +50,7 @@ def main(grid: Grid, context: Context) -> None:
     record = Record(Path(folder), OmegaConf.to_yaml(cfg), {**_heading(cfg, data), "place": place})
     try:
         observer = run(grid, cfg, data, record)
-    except Exception as error:
+    except BaseException as error:  # an interrupted run has failed too
         record.update(status="failed", reason=str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise
     observer.close()

@@ -22,18 +22,19 @@ class Distil(ViewStrategy):
     """Soft labels in, consensus out.
 
     leave_one_out  a view hears the others' consensus, without its own voice.
-    first, every   the views speak after round `first` and then after every `every`-th round; what was said last stays
-                   in force until then.
+    first, every   the views speak after round `first` and again after every `every` rounds (None: once); what was said
+                   last stays in force.
     """
 
-    def __init__(self, setting: Setting, *, leave_one_out: bool, first: int, every: int) -> None:
+    def __init__(self, setting: Setting, *, leave_one_out: bool, first: int, every: int | None) -> None:
         super().__init__(setting)
         self.leave_one_out, self.first, self.every = leave_one_out, first, every
 
     def speaks(self, server_round: int) -> bool:
         """Whether the views speak after this round; after the last one nobody would listen."""
         since = server_round - self.first
-        return since >= 0 and since % self.every == 0 and server_round < self.setting.rounds
+        again = since == 0 or (self.every is not None and since > 0 and since % self.every == 0)
+        return again and server_round < self.setting.rounds
 
     def tell(self, view: str, server_round: int, arrays: ArrayRecord) -> Letter:
         """The consensus, in the round after the views spoke, on the events that `view` asked about."""

@@ -73,7 +73,9 @@ def _views(message: Message) -> list[str]:
 def _reason(reply: Message) -> str:
     """The last line of a client's error: what went wrong, without the stack above it."""
     lines = [line.strip() for line in (reply.error.reason or "").splitlines() if line.strip()]
-    return lines[-1] if lines else f"error {reply.error.code}"
+    if not lines:
+        return f"error {reply.error.code}"
+    return lines[-1].rpartition(" occurred. Message: ")[2].removesuffix("'>")  # Flower's engine wraps a client's words
 
 
 def too_few(answered: int, asked: int, needed: int, when: str, failures: Failures) -> str:

@@ -1,4 +1,4 @@
-"""The place `ray`: the same bits as in one process, cameras that stay on their machine, and a lost actor is ordinary."""
+"""The place `ray`: the same bits as in one process, views pinned to machines, and a lost actor is ordinary."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def test_an_actor_killed_after_round_1_leaves_a_run_that_finishes_with_the_other
     def observe_and_kill(self, server_round, arrays):
         observe(self, server_round, arrays)
         if server_round == 1:
-            os.kill(ray.get(made[0].actors[2].ready.remote()), signal.SIGKILL)  # hosts are dealt: 1, 2, 0
+            os.kill(ray.get(made[0].actors[2].process.remote()), signal.SIGKILL)  # hosts are dealt: 1, 2, 0
 
     monkeypatch.setattr(ray_hosts, "RayHosts", Seen)
     monkeypatch.setattr(Observer, "__call__", observe_and_kill)

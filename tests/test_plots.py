@@ -10,8 +10,8 @@ import pytest
 from matplotlib.image import imread
 from test_results import VIEWS, record_run
 
-from fedkd.plots import accuracy_figure, bytes_figure, confusion_figure, draw, view_colours
 from fedkd.plots import _apart as apart
+from fedkd.plots import accuracy_figure, bytes_figure, confusion_figure, draw, view_colours
 from fedkd.report import finish
 from fedkd.results import FUSED, load
 
@@ -59,12 +59,14 @@ def test_a_run_of_one_round_is_drawn(tmp_path: Path) -> None:
     assert len(draw(load(record_run(tmp_path / "run", rounds=1)))) == 3
 
 
-def test_labels_keep_apart_and_in_order() -> None:
-    placed = apart({"a": 0.98, "b": 0.97, "c": 0.3, "d": 0.99})
+def test_labels_keep_apart_in_order_and_near() -> None:
+    placed = apart({"a": 0.51, "b": 0.50, "c": 0.2, "d": 0.52})
     heights = [placed[name] for name in ("c", "b", "a", "d")]
-    assert placed["c"] == 0.3
-    assert (np.diff(heights) > 0.07).all()
-    assert max(heights) <= 1.0
+    assert placed["c"] == pytest.approx(0.2)
+    assert (np.diff(heights) > 0.06).all()
+    assert np.mean(heights[1:]) == pytest.approx(0.51), "moved up as much as down"
+    assert max(apart(dict.fromkeys("abcde", 1.0)).values()) == pytest.approx(1.0)
+    assert apart({}) == {}
 
 
 def test_the_page_needs_nothing_beside_it(tmp_path: Path) -> None:

@@ -22,12 +22,13 @@ VIEWS = ("left", "right", "top")
 def record_run(folder: Path, *, rounds: int = 3, end: str = "finished", dead: str = "", **entries: Any) -> Path:
     """A run's folder, as the observer leaves it; the view `dead` fails from round 2 on."""
     heading = {
-        "method": "distil", "dataset": "toy", "protocol": "by_subject", "seed": 0, "rounds": rounds, "views": list(VIEWS),
-        "classes": list(CLASSES), "split": "test", "accuracy": {}, "accuracy_mean": None, "accuracy_fused": None,
-        "bytes_up": 0, "bytes_down": 0, "place": "local", "suspects": [], "digest": None,
+        "method": "distil", "dataset": "toy", "protocol": "by_subject", "seed": 0, "rounds": rounds,
+        "views": list(VIEWS), "classes": list(CLASSES), "split": "test", "accuracy": {}, "accuracy_mean": None,
+        "accuracy_fused": None, "bytes_up": 0, "bytes_down": 0, "place": "local", "suspects": [], "digest": None,
     }  # fmt: skip
-    labels = entries.pop("labels", 0.1)
-    record = Record(folder, f"data:\n  labels: {labels}\nstrategy:\n  name: distil\nresults_dir: {folder}\n", heading | entries)
+    share = entries.pop("labels", 0.1)
+    config = f"data:\n  labels: {share}\nstrategy:\n  name: distil\nresults_dir: {folder}\n"
+    record = Record(folder, config, heading | entries)
     record.rows({"round": 0, "view": v, "status": "enrolled", "bytes_up": 10, "bytes_down": 5} for v in VIEWS)
     record.update(rounds_done=0, bytes_up=30, bytes_down=15, failures=[])
     failures: list[dict[str, Any]] = []
@@ -35,7 +36,7 @@ def record_run(folder: Path, *, rounds: int = 3, end: str = "finished", dead: st
         record_round(record, number, failures, dead)
     if end == "finished":
         table = [[4, 1, 0], [1, 4, 0], [0, 0, 0]]
-        record.write("confusion.json", json.dumps({view: table for view in (*VIEWS, FUSED)}))
+        record.write("confusion.json", json.dumps(dict.fromkeys((*VIEWS, FUSED), table)))
         record.update(status="finished", digest="0123456789abcdef" * 4)
     elif end == "failed":
         record.update(status="failed", reason="the disk of host 2 is full")

@@ -16,7 +16,9 @@ from simulations.show import compare, show
 
 
 def printed(what: RenderableType, *, styled: bool = False) -> str:
-    console = Console(file=io.StringIO(), width=100, force_terminal=styled, color_system="truecolor" if styled else None)
+    console = Console(
+        file=io.StringIO(), width=100, force_terminal=styled, color_system="truecolor" if styled else None
+    )
     console.print(what)
     return console.file.getvalue()  # type: ignore[attr-defined]
 

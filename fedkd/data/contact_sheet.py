@@ -31,7 +31,7 @@ def write_contact_sheet(path: Path, classes: tuple[str, ...], rgb: Mapping[str, 
     sheet.save(path)
 
 
-def filmstrips(clips: UInt8[Tensor, "K T H W 3"]) -> UInt8[np.ndarray, "K H W 3"]:
+def filmstrips(clips: UInt8[Tensor, "K T H W 3"]) -> UInt8[np.ndarray, "K H strip 3"]:
     """Four moments of each clip, left to right."""
     num_frames = clips.shape[1]
     moments = [min((2 * k + 1) * num_frames // (2 * MOMENTS), num_frames - 1) for k in range(MOMENTS)]

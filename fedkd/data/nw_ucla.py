@@ -138,6 +138,10 @@ class NwUcla:
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from: it learns from what the views label."""
 
+    def subjects(self) -> dict[int, int]:
+        """event id -> subject, for whoever studies results; nobody in a federation knows it."""
+        return {_id(r.event): r.subject for r in usable(folder_of(self.data_dir), self.duplicates)}
+
     def check(self) -> DataReport:
         """What is in the folder, whatever the protocol."""
         folder = folder_of(self.data_dir)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fedkd.data.synthetic.body import BEND, FOOT_L, FOOT_R, HAND_L, HAND_R, LEAN, PELVIS, TWIST
-from fedkd.data.synthetic.chance import Chance, cosine, sine, smoothstep
+from fedkd.data.synthetic.chance import Chance, Number, cosine, sine, smoothstep
 
 Pose = Float[np.ndarray, "T 18"]
 Phase = Float[np.ndarray, "T"]
@@ -38,7 +38,7 @@ def manner(chance: Chance, spread: float) -> Manner:
     return Manner(hands[0], hands[1], *chance.uniforms(-1, 1, 3).tolist())
 
 
-def point(*xyz: float | Phase) -> Float[np.ndarray, "*T 3"]:
+def point(*xyz: Number | Phase) -> Float[np.ndarray, "*T 3"]:
     """A curve [T 3] from three coordinates, each a number or a curve [T]; a point [3] from three numbers."""
     return np.stack(np.broadcast_arrays(*[np.asarray(part, dtype=np.float64) for part in xyz]), axis=-1)
 

@@ -165,6 +165,7 @@ def place_leg(joints: Joints, who: Subject, root: Curve, step: Curve, side: int,
     toes = unit(toes - 0.8 * dot(toes, shin) * shin + 0.25 * shin)
     joints[:, at], joints[:, at + 1], joints[:, at + 2] = hip, knee, ankle
     joints[:, at + 3] = ankle + 0.105 * who.height * toes
+    joints[:, at + 3, 2] = np.maximum(joints[:, at + 3, 2], 0.015 * who.height)  # toes stay on the floor
 
 
 def two_bones(

@@ -17,6 +17,9 @@ from jaxtyping import Float, Int
 
 from fedkd.seeding import seed_of
 
+Number = int | float
+"""A plain number, whole or not."""
+
 PI = 3.141592653589793
 UP = np.array([0.0, 0.0, 1.0])
 _SINE = (
@@ -36,13 +39,13 @@ class Chance:
     def __init__(self, seed: int, *path: str | int) -> None:
         self._bits = np.random.Philox(key=seed_of(seed, *path))
 
-    def uniforms(self, low: float, high: float, *shape: int) -> Float[np.ndarray, "..."]:
+    def uniforms(self, low: Number, high: Number, *shape: int) -> Float[np.ndarray, "..."]:
         """Numbers in [low, high), from 32 bits each."""
         count = int(np.prod(shape, dtype=int))
         words = (self._bits.random_raw(count) >> np.uint64(32)).reshape(shape)
         return low + (high - low) * (words.astype(np.float64) * 2.0**-32)
 
-    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+    def uniform(self, low: Number = 0, high: Number = 1) -> float:
         """One number in [low, high)."""
         return float(self.uniforms(low, high, 1)[0])
 
@@ -71,7 +74,7 @@ class Chance:
         return ((pairs & np.uint32(0xFFFF)) + (pairs >> np.uint32(16))).astype(np.int32).reshape(shape) - 510
 
 
-def sine(turns: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
+def sine(turns: Float[np.ndarray, "..."] | Number) -> Float[np.ndarray, "..."]:
     """sin(2 pi turns), to 1e-10, exactly repeatable. Angles of this world are in turns: 0.25 is a right angle."""
     turns = np.asarray(turns, dtype=np.float64)
     turns = turns - np.rint(turns)  # -0.5 .. 0.5
@@ -82,10 +85,10 @@ def sine(turns: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
     square, series = x * x, np.zeros_like(x)
     for coefficient in reversed(_SINE):
         series = (series + coefficient) * square
-    return x + x * series
+    return np.asarray(x + x * series)
 
 
-def cosine(turns: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
+def cosine(turns: Float[np.ndarray, "..."] | Number) -> Float[np.ndarray, "..."]:
     """cos(2 pi turns), alike."""
     return sine(np.asarray(turns, dtype=np.float64) + 0.25)
 

@@ -44,7 +44,7 @@ class Synthetic:
     """
 
     views: int = 4
-    labels: float = 0.1
+    labels: int | float = 0.1
     train_subjects: int = 10
     train_trials: int = 3
     valid_subjects: int = 2
@@ -55,7 +55,7 @@ class Synthetic:
     lab_trials: int = 3
     size: int = 48
     frames: int = 8
-    modalities: tuple[str, ...] = ("rgb", "skeleton")
+    modalities: Sequence[str] = ("rgb", "skeleton")
     world_seed: int = 0
 
     name: ClassVar[str] = "synthetic"

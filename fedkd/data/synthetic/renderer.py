@@ -7,6 +7,7 @@ clip are drawn at once. Every step is one rounding of + - * / or sqrt in float32
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 
 from fedkd.data.synthetic.body import Subject
 from fedkd.data.synthetic.camera import Camera, project, seen_from
-from fedkd.data.synthetic.chance import UP, Chance, cross, unit
+from fedkd.data.synthetic.chance import UP, Chance, Number, cross, unit
 from fedkd.data.synthetic.room import Room
 
 OCCLUDED = 0.12
@@ -48,16 +49,13 @@ def film(
 ) -> UInt8[np.ndarray, "T H W 3"]:
     """One clip. `chance` decides occluder, light of the day and the noise of each pixel."""
     size, frames = len(room.picture), len(joints)
-    still = furniture(stool) + occluder(chance, camera)
     picture = room.picture[None].copy()
     depth = np.full((1, size, size), 1e4, dtype=np.float32)
-    for capsule in still:
-        draw(picture, depth, capsule, camera, room.light)
+    draw(picture, depth, furniture(stool) + occluder(chance, camera), camera, room.light)
     picture = np.repeat(picture, frames, axis=0)
     depth = np.repeat(depth, frames, axis=0)
     cast_shadows(picture, depth, room, joints)
-    for capsule in body(who, joints):
-        draw(picture, depth, capsule, camera, room.light)
+    draw(picture, depth, body(who, joints), camera, room.light)
     return expose(chance, camera, picture)
 
 
@@ -132,7 +130,13 @@ def occluder(chance: Chance, camera: Camera) -> list[Capsule]:
     foot = near * towards + aside * across
 
     def rod(
-        start: float, low: float, end: float, high: float, radius: float, dye: Colour = colour, tip: float | None = None
+        start: Number,
+        low: Number,
+        end: Number,
+        high: Number,
+        radius: float,
+        dye: Colour = colour,
+        tip: float | None = None,
     ) -> Capsule:
         bottom, top = foot + start * across + low * UP, foot + end * across + high * UP
         return Capsule(bottom[None], top[None], radius, tip or radius, dye)
@@ -146,18 +150,40 @@ def occluder(chance: Chance, camera: Camera) -> list[Capsule]:
     return (post, plant, chair)[kind]
 
 
-def draw(pictures: Pictures, depth: Depth, capsule: Capsule, camera: Camera, light: Float[np.ndarray, "3"]) -> None:
-    """Paint one capsule into `pictures` [T H W 3] and `depth` [T H W], where it is nearer than what is there."""
+def draw(
+    pictures: Pictures, depth: Depth, capsules: Sequence[Capsule], camera: Camera, light: Float[np.ndarray, "3"]
+) -> None:
+    """Paint capsules into `pictures` and `depth`, where they are nearer than what is there."""
+    if not capsules:
+        return
     size = pictures.shape[1]
-    ends = [seen_from(camera.centre, camera.axes, end) for end in (capsule.start, capsule.end)]
-    (ax, ay), (bx, by) = [project(camera.focal, end, size).astype(np.float32).T for end in ends]  # each T
-    az, bz = [end[:, 2].astype(np.float32) for end in ends]
+    ends = np.stack([np.stack([capsule.start, capsule.end]) for capsule in capsules])  # capsules 2 T 3
+    seen = seen_from(camera.centre, camera.axes, ends)
+    distance = seen[..., 2].astype(np.float32)
+    pixels = project(camera.focal, seen, size).astype(np.float32)
     scale = np.float32(camera.focal * size)
-    ra, rb = scale * np.float32(capsule.start_radius) / az, scale * np.float32(capsule.end_radius) / bz
-    rows, columns = window(ay, by, ra, rb, size), window(ax, bx, ra, rb, size)
+    for capsule, at, away in zip(capsules, pixels, distance, strict=True):
+        radii = scale * np.array([[capsule.start_radius], [capsule.end_radius]], dtype=np.float32) / away
+        paint(pictures, depth, at, away, radii, scale, capsule.colour.astype(np.float32), light.astype(np.float32))
+
+
+def paint(
+    pictures: Pictures,
+    depth: Depth,
+    at: Float[np.ndarray, "2 T 2"],
+    away: Float[np.ndarray, "2 T"],
+    radii: Float[np.ndarray, "2 T"],
+    scale: np.float32,
+    colour: Colour,
+    light: Float[np.ndarray, "3"],
+) -> None:
+    """One capsule: its two ends in pixels, their distances in metres and radii in pixels; `scale` is pixels at 1 m."""
+    size = pictures.shape[1]
+    rows, columns = window(at[..., 1], radii, size), window(at[..., 0], radii, size)
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
-    ax, ay, az, bx, by, bz, ra, rb = [part[:, None, None] for part in (ax, ay, az, bx, by, bz, ra, rb)]  # T 1 1
+    (ax, ay), (bx, by) = at.transpose(0, 2, 1)[..., None, None]  # each T 1 1
+    (az, bz), (ra, rb) = away[..., None, None], radii[..., None, None]
     x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, None, :] + np.float32(0.5) - ax
     y = np.arange(rows.start, rows.stop, dtype=np.float32)[None, :, None] + np.float32(0.5) - ay
     lx, ly = bx - ax, by - ay
@@ -167,31 +193,18 @@ def draw(pictures: Pictures, depth: Depth, capsule: Capsule, camera: Camera, lig
     cover = np.minimum(np.maximum(radius - np.sqrt(squared) + np.float32(0.5), 0), 1)
     bulge = np.sqrt(np.maximum(1 - squared / (radius * radius), 0))  # the normal's share towards the camera
     near = az + along * (bz - az) - bulge * radius * (az / scale)
-    shade = (
-        light[0].astype(np.float32) * (x / radius)
-        - light[1].astype(np.float32) * (y / radius)
-        + light[2].astype(np.float32) * bulge
-    )
+    shade = (light[0] * x - light[1] * y) / radius + light[2] * bulge
     shade = np.float32(0.45) + np.float32(0.6) * np.maximum(shade, 0)
     before = depth[:, rows, columns]
-    cover = np.where(near < before, cover, 0)[..., None]
-    colour = shade[..., None] * capsule.colour.astype(np.float32)
+    cover = np.where(near < before, cover, 0)
     under = pictures[:, rows, columns]
-    pictures[:, rows, columns] = under + cover * (colour - under)
-    depth[:, rows, columns] = np.where(cover[..., 0] > 0.5, near, before)
+    pictures[:, rows, columns] = under + cover[..., None] * (shade[..., None] * colour - under)
+    depth[:, rows, columns] = np.where(cover > 0.5, near, before)
 
 
-def window(
-    a: Float[np.ndarray, "T"],
-    b: Float[np.ndarray, "T"],
-    ra: Float[np.ndarray, "T"],
-    rb: Float[np.ndarray, "T"],
-    size: int,
-) -> slice:
+def window(middle: Float[np.ndarray, "2 T"], radii: Float[np.ndarray, "2 T"], size: int) -> slice:
     """The rows (or columns) that a capsule touches in any frame."""
-    low = min(float((a - ra).min()), float((b - rb).min())) - 1
-    high = max(float((a + ra).max()), float((b + rb).max())) + 2
-    return slice(max(int(low), 0), min(int(high), size))
+    return slice(max(int((middle - radii).min()) - 1, 0), min(int((middle + radii).max()) + 2, size))
 
 
 def cast_shadows(pictures: Pictures, depth: Depth, room: Room, joints: Float[np.ndarray, "T 25 3"]) -> None:

@@ -1,0 +1,1 @@
+"""What is measured: sums and counts, and how sure a difference is."""
