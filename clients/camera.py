@@ -202,11 +202,12 @@ class Camera:
 
     def _lesson(self) -> Lesson:
         train = self.view.train
-        clips = train.streams[self.course.modality]
+        clips = train.streams[self.course.taught_on]
         consensus, trust = spread(self.consensus, train.ids)
         pseudo = torch.full_like(train.labels, UNKNOWN)
         if self.course.objective.pseudo:
-            guesses = confident_guesses(self.course.ask(self.pupil.voice, clips), self.habits.threshold)
+            answers = self.course.ask(self.pupil.voice, train.streams[self.course.modality])
+            guesses = confident_guesses(answers, self.habits.threshold)
             pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
         teacher = None if self.teacher is None else self.teacher_probs()
         return Lesson(clips, self.labels, teacher, consensus, trust, pseudo)

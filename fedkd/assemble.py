@@ -22,7 +22,9 @@ def student_course(cfg: DictConfig) -> Course:
 
 def teacher_course(cfg: DictConfig) -> Course | None:
     """How the teacher of a run is made and taught, from true labels alone; None in a run without one."""
-    return None if cfg.teacher.model is None else _course(cfg.teacher, cfg, cfg.teaching.rounds)
+    if cfg.teacher.model is None or not cfg.strategy.teacher:
+        return None
+    return _course(cfg.teacher, cfg, cfg.teaching.rounds)
 
 
 def _course(node: DictConfig, cfg: DictConfig, rounds: int, **weights: Any) -> Course:
@@ -30,7 +32,9 @@ def _course(node: DictConfig, cfg: DictConfig, rounds: int, **weights: Any) -> C
     augment = None if node.augment is None else build(node.augment)
     glimpses = None if node.get("glimpses") is None else build(node.glimpses)
     schooling = Schooling(**node.get("schooling", {}))
-    return Course(node.modality, partial(_make, node.model), augment, glimpses, schooling, objective, rounds)
+    taught_on = node.get("taught_on") or node.modality
+    make = partial(_make, node.model)
+    return Course(node.modality, taught_on, make, augment, glimpses, schooling, objective, rounds)
 
 
 def _make(node: DictConfig, clip_shape: tuple[int, ...], num_classes: int) -> nn.Module:

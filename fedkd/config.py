@@ -7,6 +7,7 @@ Only the doors (the two apps and the command line) call this module; nothing ins
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import shlex
@@ -20,9 +21,9 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fedkd.errors import UserError
 
@@ -80,12 +81,19 @@ def build(node: DictConfig, **arguments: Any) -> Any:
         raise UserError(
             f"expected a _target_ under {', '.join(TRUSTED)} got '{target}'; use a class of this project or of torch."
         )
+    made = get_object(target)
+    _check_arguments(target, made, node)
     return instantiate(node, **arguments)
 
 
 def options(group: str) -> list[str]:
     """The names of a group's YAML files, e.g. ``options("strategy")``."""
     return sorted(path.stem for path in (Path(__file__).parent / "conf" / group).glob("*.yaml"))
+
+
+def defaults() -> str:
+    """conf/config.yaml as it stands, comments and all."""
+    return (Path(__file__).parent / "conf" / "config.yaml").read_text(encoding="utf-8")
 
 
 def as_string(overrides: Sequence[str]) -> str:
@@ -102,16 +110,48 @@ def from_string(overrides: str) -> list[str]:
 
 
 def _sentence(error: Exception) -> str:
-    """The first words of Hydra's message that tell a user what was wrong."""
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "full_key" not in line)
-    cause = error.__cause__
-    if cause is not None and "Key '" in str(cause):
-        text = " ".join(str(cause).splitlines()[:1])
-    return f"{text} (fedkd run --help lists what can be set)"
+    """The part of Hydra's message that tells a user what was wrong."""
+    help = "(fedkd run --help lists what can be set)"
+    if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError):
+        return f"unknown setting '{error.__cause__.full_key}' {help}"
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return f"{text.split(' Config search path')[0].split(' See https://hydra.cc')[0]} {help}"
+
+
+_KINDS = {"int": int, "float": (int, float), "bool": bool, "str": str}
+
+
+def _check_arguments(target: str, made: Any, node: DictConfig) -> None:
+    """Refuse a number where a constructor's annotation asks for a word, and so on."""
+    for name, parameter in inspect.signature(made).parameters.items():
+        kind = str(parameter.annotation)
+        if kind in _KINDS and node.get(name) is not None:
+            _check_kind(f"{target.rpartition('.')[2]}'s {name}", kind, node[name])
+
+
+def _check_kind(name: str, kind: str, value: Any) -> None:
+    if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "bool"):
+        raise UserError(f"{name} must be {'an' if kind == 'int' else 'a'} {kind}, got {value!r}.")
+
+
+def _check_defaults(cfg: DictConfig, defaults: DictConfig, prefix: str = "") -> None:
+    """Refuse a value of another kind than config.yaml's own."""
+    for name, default in defaults.items():
+        if isinstance(default, DictConfig):
+            _check_defaults(cfg[name], default, f"{prefix}{name}.")
+        elif type(default).__name__ in _KINDS:
+            _check_kind(f"{prefix}{name}", type(default).__name__, cfg[name])
 
 
 def _check(cfg: DictConfig) -> None:
     """Refuse what cannot work, before anything is read or written."""
+    yaml = OmegaConf.to_container(OmegaConf.create(defaults()))
+    assert isinstance(yaml, dict)
+    own = OmegaConf.create(
+        {name: value for name, value in yaml.items() if name not in ("defaults", "name", "data_dir")}
+    )
+    _check_defaults(cfg, own)
+    teaches = cfg.strategy.teacher and cfg.teacher.model is not None
     rules = [
         (cfg.rounds >= 1, f"rounds must be at least 1, got {cfg.rounds}."),
         (cfg.evaluate_every >= 1, f"evaluate_every must be at least 1, got {cfg.evaluate_every}."),
@@ -121,11 +161,11 @@ def _check(cfg: DictConfig) -> None:
             f"teaching.origin must be local, federated, lab or file, got {cfg.teaching.origin!r}.",
         ),
         (
-            cfg.teacher.model is None or cfg.teaching.origin != "file" or cfg.teaching.file is not None,
+            not teaches or cfg.teaching.origin != "file" or cfg.teaching.file is not None,
             "teaching.origin=file needs teaching.file=<weights.safetensors>.",
         ),
         (
-            not cfg.strategy.get("pool", False) or cfg.teaching.origin in ("local", "lab", "file"),
+            not (cfg.strategy.pool and teaches) or cfg.teaching.origin != "federated",
             "strategy=central has no views to federate a teacher over; use teaching.origin=local, lab or file.",
         ),
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedkd.config import as_string, build, expand, load, options
+from fedkd.config import as_string, build, defaults, expand, load, options
 from fedkd.data.check import DataReport, render
 from fedkd.errors import UserError
 from fedkd.record import new_folder
@@ -41,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fedkd", description="Federated multi-view learning by soft pseudo-labels.")
     verbs = parser.add_subparsers(required=True, metavar="run | show | study | data")
-    run = verbs.add_parser("run", help="run an experiment: fedkd run experiment=demo strategy=distil seed=1")
+    run = verbs.add_parser(
+        "run",
+        help="run an experiment: fedkd run experiment=demo strategy=distil seed=1",
+        epilog=_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="what differs from the defaults")
     run.set_defaults(act=_run)
@@ -64,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     shown.set_defaults(act=_show)
     return parser
+
+
+def _settings() -> str:
+    """Every group with its options, and every other setting with its default."""
+    groups = ("experiment", "data", "student", "teacher", "loss", "consensus", "strategy", "place")
+    lines = [f"  {group}={' | '.join(options(group))}" for group in groups]
+    return "\n".join(["groups:", *lines, "", "settings:", defaults()])
 
 
 def _run(asked: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +41,7 @@ QUIET = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ADDRESS": "local",  # else Flower joins any Ray cluster it finds on the machine
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's switch for laptops: off, it listens on the loopback alone
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "PYTHONUNBUFFERED": "1",
 }
@@ -139,7 +140,7 @@ class _Flower:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            end_started_with(f"FLWR_HOME={self.environment['FLWR_HOME']}")  # nobody else's processes have our home
+            end_all(lambda: started_in(self.scratch))
 
     def _wait_until_up(self, process: subprocess.Popen[bytes], log: Path) -> None:
         deadline = time.monotonic() + 120
@@ -211,10 +212,10 @@ def _ends_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def end_started_with(setting: str) -> None:
-    """End the processes with this setting in their environment; those that take longer than 10 s are killed."""
+def end_all(find: Callable[[], list[int]]) -> None:
+    """End the processes that `find` finds until there are none; those that take longer than 10 s are killed."""
     deadline = time.monotonic() + 10
-    while left := started_with(setting):
+    while left := find():
         late = time.monotonic() > deadline
         for pid in left:
             with suppress(ProcessLookupError):  # ended meanwhile
@@ -222,11 +223,13 @@ def end_started_with(setting: str) -> None:
         time.sleep(0.5)
 
 
-def started_with(setting: str) -> list[int]:
-    """Ids of the processes with this setting in their environment (Linux; elsewhere Flower's own watch must do)."""
-    found = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):  # ended meanwhile, or another user's
-            if setting.encode() in environment.read_bytes().split(b"\0"):
-                found.append(int(environment.parent.name))
-    return found
+def started_in(folder: Path) -> list[int]:
+    """Ids of the processes at work in a folder that only they know (Linux; elsewhere Flower's own watch must do)."""
+    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if folder in _at_work_in(process).parents]
+
+
+def _at_work_in(process: Path) -> Path:
+    try:
+        return (process / "cwd").readlink() / "here"
+    except OSError:  # ended meanwhile, or another user's
+        return Path()

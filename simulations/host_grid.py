@@ -11,6 +11,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
+from fedkd.errors import UserError
 from simulations.identity import become_server, stamp
 
 RAISED, LOST = 2, 5
@@ -98,7 +99,8 @@ def new_context(run_id: int, node_id: int, overrides: str) -> Context:
 
 def failed(message: Message, error: BaseException, code: int = RAISED) -> Message:
     """The reply of a host that could not answer."""
-    return Message(Error(code, f"{type(error).__name__}: {error}"), reply_to=message)
+    reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return Message(Error(code, reason), reply_to=message)
 
 
 def _settled(message: Message, future: Future[Message]) -> Message:

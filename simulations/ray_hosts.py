@@ -27,6 +27,7 @@ from typing import Any
 import ray
 import torch
 from flwr.app import Context, Message
+from ray._private import ray_constants
 
 from fedkd.config import build, from_string, load
 from fedkd.errors import UserError
@@ -77,9 +78,7 @@ class RayHosts:
         asked = [actor.process.remote() for actor in self.actors]
         there, missing = ray.wait(asked, num_returns=len(asked), timeout=patience)
         if not there:
-            raise UserError(
-                f"expected {len(asked)} actors of Ray within {patience:.0f} s, got none; see `ray status`."
-            )
+            raise UserError(f"expected {len(asked)} actors of Ray within {patience:.0f} s, got none; see `ray status`.")
         if missing:
             print(f"fedkd: {len(missing)} of {len(asked)} actors are not there yet; they may join.", file=sys.stderr)
 
@@ -108,13 +107,15 @@ def cluster(address: str | None, workers: int) -> Iterator[None]:
         raise UserError("expected a process without Ray, but it is connected to a cluster; call ray.shutdown() first.")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will do by itself soon, and warns
+    # Ray's switch for laptops: off, its processes listen on the loopback alone; an address of 127.0.0.1 does not do it
+    ray_constants.ENABLE_RAY_CLUSTER = address is not None
     # an actor imports what this process does, installed or in a checkout at the same place: nothing is sent
     job = ray.job_config.JobConfig(_py_driver_sys_path=[str(Path(__file__).parents[1])])
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "job_config": job}
     with tempfile.TemporaryDirectory(prefix="fedkd-ray-", dir="/tmp") as scratch:  # Ray's sockets need a short path
         if address is None:
             settings |= {"num_cpus": workers, "num_gpus": 0, "include_dashboard": False}
-            settings |= {"_node_ip_address": "127.0.0.1", "_temp_dir": scratch}
+            settings |= {"_temp_dir": scratch}
         try:
             ray.init(address=address or "local", **settings)
         except (ConnectionError, ValueError, RuntimeError) as error:

@@ -20,7 +20,7 @@ def net(clip_shape: tuple[int, ...], num_classes: int) -> nn.Module:
 
 def course(ema: float = 0.0, **weights: float) -> Course:
     schooling = Schooling(batch=8, epochs=15, learning_rate=2e-2, ema=ema)
-    return Course("x", net, None, None, schooling, Objective(kd_loss, **weights), rounds=4)
+    return Course("x", "x", net, None, None, schooling, Objective(kd_loss, **weights), rounds=4)
 
 
 def clips(n: int = 24) -> tuple[torch.Tensor, torch.Tensor]:

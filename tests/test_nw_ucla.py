@@ -289,6 +289,7 @@ class TestProtocols:
         assert {name: stream.shape for name, stream in train.streams.items()} == {
             "skeleton": (21, 16, 20, 3),
             "pose2d": (21, 16, 20, 2),
+            "pose3d": (21, 16, 20, 3),
         }
         assert all(stream.dtype == torch.float32 for stream in train.streams.values())
 

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import JOB, only_folder, run, summary
+from tiny import JOB, only_folder, run, started_with, summary
 
 from simulations.cli import main
-from simulations.flower import end_started_with, free_port, started_with
+from simulations.flower import end_all, free_port
 
 pytestmark = [pytest.mark.flower, pytest.mark.slow]
 
@@ -26,8 +26,8 @@ def mark(monkeypatch, tmp_path):
     """A setting that every process started by the test has in its environment; none may be left."""
     monkeypatch.setenv("FEDKD_TEST_MARK", str(tmp_path))
     yield
-    left = started_with(f"FEDKD_TEST_MARK={tmp_path}")
-    end_started_with(f"FEDKD_TEST_MARK={tmp_path}")
+    left = started_with("FEDKD_TEST_MARK", tmp_path)
+    end_all(lambda: started_with("FEDKD_TEST_MARK", tmp_path))
     assert not left
 
 
@@ -71,7 +71,7 @@ def test_plain_flwr_run_deals_three_views_to_the_two_supernodes_it_has(reference
             cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
     finally:
-        end_started_with(f"FLWR_HOME={home / '.flwr'}")
+        end_all(lambda: started_with("FLWR_HOME", home / ".flwr"))
     folder = only_folder(home)
     assert f"the record of this run goes to {folder}" in ran.stdout
     assert summary(folder)["digest"] == reference["digest"]

@@ -9,12 +9,11 @@ import time
 import pytest
 import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
-from tiny import JOB, only_folder, run, statuses, summary
+from tiny import JOB, only_folder, run, started_with, statuses, summary
 
 from clients.camera import Camera
 from fedkd.errors import UserError
 from simulations import local
-from simulations.flower import started_with
 from simulations.host_grid import HostGrid
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="the fake must be in the worker: only a fork has it")
@@ -130,11 +129,10 @@ def test_a_host_that_hangs_costs_its_own_answer_only_and_ends_with_the_place(mon
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_no_worker_outlives_the_command(sent, code, tmp_path):
-    mark = f"FEDKD_TEST_MARK={tmp_path}"
     command = [sys.executable, "-m", "simulations.cli", "run", *JOB, "rounds=100000", "place.workers=2"]
     process = subprocess.Popen(
         [*command, f"results_dir='{tmp_path}'"],
-        env={**os.environ, **dict([mark.split("=", 1)])},
+        env={**os.environ, "FEDKD_TEST_MARK": str(tmp_path)},
         start_new_session=True,
         stderr=subprocess.PIPE,
     )
@@ -144,9 +142,9 @@ def test_no_worker_outlives_the_command(sent, code, tmp_path):
         _, said = process.communicate(timeout=60)
         assert process.returncode == code
         assert b"Traceback" not in said
-        _wait_for(lambda: not started_with(mark))
+        _wait_for(lambda: not started_with("FEDKD_TEST_MARK", tmp_path))
     finally:
-        for pid in started_with(mark):
+        for pid in started_with("FEDKD_TEST_MARK", tmp_path):
             os.kill(pid, signal.SIGKILL)
         process.wait()
 

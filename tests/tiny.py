@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from simulations.cli import run_one
@@ -31,3 +32,13 @@ def statuses(folder: Path) -> dict[tuple[int, str], str]:
     """(round, view) -> status, from rounds.csv."""
     with open(folder / "rounds.csv", newline="") as file:
         return {(int(row["round"]), row["view"]): row["status"] for row in csv.DictReader(file)}
+
+
+def started_with(name: str, value: Path) -> list[int]:
+    """Ids of the processes that were started with this setting in their environment (Linux)."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # ended meanwhile, or another user's
+            if f"{name}={value}".encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+    return found

@@ -210,15 +210,16 @@ def usable(folder: Path, duplicates: str) -> list[Recording]:
 def clips_of(recordings: Sequence[Recording], frames: int) -> Clips:
     """Prepared clips of one view, given by event id; of no recordings, no clips of the same shape."""
     skeletons = [torch.empty(0, frames, JOINTS, 3)]
-    poses = [torch.empty(0, frames, JOINTS, 2)]
+    poses = [torch.empty(0, frames, JOINTS, 3)]
     for recording in recordings:
         joints = repaired(recording.joints)
         skeletons.append(resample(centred(facing(joints)), frames)[None])
-        poses.append(resample(centred(joints[..., :2]), frames)[None])
+        poses.append(resample(centred(joints, measured_on=2), frames)[None])
+    solid = torch.cat(poses)
     return Clips(
         ids=torch.tensor([_id(r.event) for r in recordings], dtype=torch.int64),
         labels=torch.tensor([r.label for r in recordings], dtype=torch.int64),
-        streams={"skeleton": torch.cat(skeletons), "pose2d": torch.cat(poses)},
+        streams={"skeleton": torch.cat(skeletons), "pose2d": solid[..., :2].contiguous(), "pose3d": solid},
     )
 
 

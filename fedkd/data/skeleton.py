@@ -59,12 +59,14 @@ def facing(clip: Float[Tensor, "T J 3"]) -> Float[Tensor, "T J 3"]:
     return clip @ turn.T
 
 
-def centred(clip: Float[Tensor, "T J D"]) -> Float[Tensor, "T J D"]:
+def centred(clip: Float[Tensor, "T J D"], measured_on: int | None = None) -> Float[Tensor, "T J D"]:
     """Hip centre of the whole clip (its mean) at the origin, lengths in torsos (median over frames).
+
+    measured_on  the torso's length is that of its first coordinates only; 2 is what a picture shows of it.
 
     The mean, not the first frame: one badly tracked frame would otherwise move the whole clip.
     """
-    torsos = torch.linalg.vector_norm(clip[:, SHOULDER_CENTRE] - clip[:, HIP_CENTRE], dim=-1)  # T
+    torsos = torch.linalg.vector_norm((clip[:, SHOULDER_CENTRE] - clip[:, HIP_CENTRE])[:, :measured_on], dim=-1)  # T
     torso = torsos.median().clamp(min=SHORTEST_TORSO)
     return clip.sub(clip[:, HIP_CENTRE].mean(0)).div(torso)
 

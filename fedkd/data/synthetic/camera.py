@@ -36,11 +36,11 @@ def camera(world_seed: int, number: int) -> Camera:
     distance = chance.uniform(3.9, 5.0)
     height = 1.0 + 1.7 * ((0.31 + 0.618 * number) % 1.0)
     warmth = chance.uniform(-0.12, 0.12)
-    gain = chance.uniform(0.85, 1.12) * np.array([1 + warmth, 1.0, 1 - warmth])
+    gain = chance.uniform(0.95, 1.15) * np.array([1 + warmth, 1.0, 1 - warmth])
     aim = np.array([chance.uniform(-0.1, 0.1), chance.uniform(-0.1, 0.1), 1.05])
     centre, axes = looking(azimuth, distance, height, aim)
     focal = distance / chance.uniform(2.4, 2.65)  # so that about 2.5 metres fit into the picture
-    return Camera(centre, axes, focal, azimuth, gain, 6 + chance.choose(5), chance.uniform(4, 8))
+    return Camera(centre, axes, focal, azimuth, gain, 6 + chance.choose(4), chance.uniform(4.5, 6.0))
 
 
 def looking(

@@ -194,7 +194,7 @@ def paint(
     bulge = np.sqrt(np.maximum(1 - squared / (radius * radius), 0))  # the normal's share towards the camera
     near = az + along * (bz - az) - bulge * radius * (az / scale)
     shade = (light[0] * x - light[1] * y) / radius + light[2] * bulge
-    shade = np.float32(0.45) + np.float32(0.6) * np.maximum(shade, 0)
+    shade = np.float32(0.5) + np.float32(0.6) * np.maximum(shade, 0)
     before = depth[:, rows, columns]
     cover = np.where(near < before, cover, 0)
     under = pictures[:, rows, columns]

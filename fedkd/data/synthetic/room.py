@@ -38,7 +38,7 @@ def room(world_seed: int, number: int, camera: Camera, size: int) -> Room:
     """The room of camera `number`, for pictures of `size` pixels."""
     chance = Chance(world_seed, "room", number)
     turn = camera.azimuth + chance.uniform(-0.04, 0.04)
-    light = np.array([chance.uniform(-0.8, 0.8), chance.uniform(0.35, 0.9), chance.uniform(0.35, 0.8)])
+    light = np.array([chance.uniform(-0.8, 0.8), chance.uniform(0.35, 0.9), chance.uniform(0.5, 0.8)])
     rays = _rays(camera, size * FINE)
     origin, rays = _turned(camera.centre, turn), _turned(rays, turn)
     fine = _paint(chance, origin, rays)

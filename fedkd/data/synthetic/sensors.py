@@ -15,8 +15,8 @@ from fedkd.data.synthetic.chance import Chance, cosine, cross, dot, sine, unit
 from fedkd.data.synthetic.motion import RATE
 
 GRAVITY = 9.81
-TREMBLE = 0.06  # metres, each joint and frame: sets how well a skeleton teacher can do
-SLIP, SLIP_SHARE = 0.15, 0.15  # metres, and the share of (joint, eight frames) that slip
+TREMBLE = 0.07  # metres, each joint and frame: sets how well a skeleton teacher can do
+SLIP, SLIP_SHARE = 0.17, 0.15  # metres, and the share of (joint, eight frames) that slip
 SLIP_FRAMES = 8
 KEYPOINT = 0.035  # torso lengths, each 2-D joint and frame
 KEYPOINT_SLIP = 0.12

@@ -1,0 +1,79 @@
+"""What a user sets is what a run gets, and what cannot be is refused in one sentence."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from fedkd.config import as_string, build, expand, from_string, load, options
+from fedkd.errors import UserError
+
+GROUPS = ("data", "student", "teacher", "loss", "consensus", "strategy", "place", "experiment")
+
+
+@pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
+def test_every_option_composes(group: str, option: str) -> None:
+    assert load([f"{group}={option}"]) is not None
+
+
+@pytest.mark.parametrize("strategy", options("strategy"))
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -> None:
+    cfg = load([f"experiment={experiment}", f"strategy={strategy}"])
+    assert cfg.strategy.name == strategy
+    assert set(cfg.strategy) == set(load([f"strategy={options('strategy')[0]}"]).strategy)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["bogus=1"], "unknown setting 'bogus'"),
+        (["student.schooling.lr=1"], "unknown setting 'student.schooling.lr'"),
+        (["strategy=foo"], "Available options in 'strategy': alone"),
+        (["rounds=x"], "rounds must be an int, got 'x'"),
+        (["rounds=0"], "rounds must be at least 1"),
+        (["objective.teacher=a"], "objective.teacher must be a float"),
+        (["split=train"], "split must be test or valid"),
+        (["rounds"], "Error parsing override 'rounds'"),
+        (["teaching.origin=heaven"], "teaching.origin must be"),
+        (["teacher=tcn", "teaching.origin=file"], "needs teaching.file"),
+        (
+            ["strategy=central", "strategy.teacher=true", "teacher=tcn", "teaching.origin=federated"],
+            "no views to federate",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(overrides: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as refused:
+        load(overrides)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_target_outside_the_project_is_refused() -> None:
+    with pytest.raises(UserError, match="_target_ under"):
+        build(OmegaConf.create({"_target_": "os.system", "command": "true"}))
+
+
+def test_an_argument_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(UserError, match="Synthetic's views must be an int, got 'x'"):
+        build(load(["data=synthetic", "data.views=x"]).data)
+
+
+def test_a_sweep_is_every_combination_in_order() -> None:
+    assert list(expand(["seed=0,1", "rounds=3", "strategy=alone,distil"])) == [
+        ["seed=0", "rounds=3", "strategy=alone"],
+        ["seed=0", "rounds=3", "strategy=distil"],
+        ["seed=1", "rounds=3", "strategy=alone"],
+        ["seed=1", "rounds=3", "strategy=distil"],
+    ]
+
+
+def test_overrides_survive_the_way_through_one_string() -> None:
+    overrides = ["name=a b", "data.labels=0.1", "results_dir='/tmp/x y'"]
+    assert from_string(as_string(overrides)) == overrides
+
+
+def test_composing_leaves_a_hydra_that_is_in_use_alone() -> None:
+    from hydra import compose, initialize_config_module
+
+    with initialize_config_module("fedkd.conf", version_base="1.3"):
+        load(["seed=12345"])
+        assert compose("config", overrides=["seed=7"]).seed == 7

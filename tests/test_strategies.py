@@ -1,0 +1,188 @@
+"""The server's party: dealing views, sorting answers, pooling beliefs, giving marks."""
+
+import pytest
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedkd.consensus.mean import mean_consensus
+from fedkd.errors import UserError
+from fedkd.types import EventLabels, SoftLabels, Tally
+from fedkd.wire import address, letters, pack_soft, pack_tally, pack_weights, unpack_events, unpack_soft, unpack_weights
+from simulations.identity import become_server, stamp
+from strategies.distil import Distil
+from strategies.enrol import event_letters
+from strategies.exam import Marks, fuse
+from strategies.fedavg import average
+from strategies.ledger import Ledger
+from strategies.post import Post
+from strategies.roster import Roster, deal
+from strategies.views import Setting
+
+
+@pytest.fixture(autouse=True)
+def _server() -> None:
+    become_server(1)
+
+
+def soft(ids: list[int], first: list[float]) -> SoftLabels:
+    return SoftLabels.of(torch.tensor(ids), torch.tensor([[p, 1 - p] for p in first]))
+
+
+def setting(**changes: object) -> Setting:
+    roster = Roster({"v01": 1, "v02": 2, "v03": 2})
+    given = {
+        "post": Post(roster, Ledger()),
+        "pupils": roster.views,
+        "num_clips": dict.fromkeys(roster.views, 10),
+        "first_letters": {view: {} for view in roster.views},
+        "rule": mean_consensus,
+        "rounds": 4,
+        "min_views": 1,
+        "exam_every": 2,
+        "save_to": "",
+    }
+    return Setting(**{**given, **changes})  # type: ignore[arg-type]
+
+
+# Dealing
+
+
+@given(st.integers(1, 40), st.integers(1, 12))
+def test_every_view_has_one_node_and_nodes_share_evenly(num_views: int, num_nodes: int) -> None:
+    views = [f"v{n:02d}" for n in range(num_views)]
+    node_of = deal(views, {node: [] for node in range(num_nodes)})
+    assert list(node_of) == sorted(views)
+    loads = [list(node_of.values()).count(node) for node in range(num_nodes)]
+    assert max(loads) - min(loads) <= 1
+
+
+def test_a_claimed_view_stays_with_its_node() -> None:
+    assert deal(["v01", "v02", "v03"], {7: ["v03"], 9: []}) == {"v01": 9, "v02": 9, "v03": 7}
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentence"), [({1: ["v09"]}, "got 'v09'"), ({1: ["v01"], 2: ["v01"]}, "both claim 'v01'")]
+)
+def test_a_wrong_claim_is_named(claims: dict[int, list[str]], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        deal(["v01", "v02"], claims)
+
+
+# The post
+
+
+def reply(message: Message, told: dict) -> Message:
+    return Message(address(told), reply_to=message)
+
+
+def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
+    post = Post(Roster({"v01": 1, "v02": 2, "v03": 2}), Ledger())
+    one, two = post.send("train", 1, {"v01": {}, "v02": {}, "v03": {}}, {"round": 1})
+    stamp(one), stamp(two)
+    tally = {"tally": pack_tally(Tally(1))}
+    failed = Message(Error(2, "Traceback ...\n  line\nValueError: lens cap"), reply_to=one)
+    answers, failures = post.sort([reply(two, {"v03": tally, "v02": tally}), failed], 1)
+    assert list(answers) == ["v02", "v03"]
+    assert failures == {"v01": "ValueError: lens cap"}
+
+
+def test_a_host_that_never_answers_is_named() -> None:
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger())
+    post.send("train", 1, {"v01": {}, "v02": {}}, {"round": 1})
+    assert post.sort([], 1) == ({}, {"v01": "no answer in time", "v02": "no answer in time"})
+
+
+def test_the_ledger_counts_every_byte_once() -> None:
+    ledger = Ledger()
+    record = pack_soft(soft([1, 2], [0.5, 0.5]))
+    whole = ConfigRecord({"views": ["v01", "v02"], "round": 1})
+    content = address({"v01": {"soft": record}, "v02": {"soft": record}}, whole)
+    ledger.sent(1, content)
+    everything = sum(r.count_bytes() for r in content.values())
+    assert ledger.totals() == (0, everything)
+    assert ledger.of(1, "v01")[1] + ledger.of(1, "v02")[1] == everything
+
+
+# Event labels
+
+
+def test_a_view_is_told_what_others_know_and_it_does_not() -> None:
+    events = {
+        "v01": EventLabels(torch.tensor([1, 2]), torch.tensor([0, 1])),
+        "v02": EventLabels(torch.tensor([2, 3]), torch.tensor([1, 1])),
+        "v03": EventLabels.none(),
+    }
+    told = {view: unpack_events(letter["events"]).ids.tolist() for view, letter in event_letters(events).items()}
+    assert told == {"v01": [3], "v02": [1], "v03": [1, 2, 3]}
+
+
+# Distillation
+
+
+def distil(**how: object) -> Distil:
+    return Distil(setting(), **{"leave_one_out": False, "first": 2, "every": None, **how})  # type: ignore[arg-type]
+
+
+def heard(strategy: Distil, tables: dict[str, SoftLabels]) -> ArrayRecord:
+    return strategy.hear(2, {view: {"soft": pack_soft(table)} for view, table in tables.items()}, ArrayRecord())
+
+
+TABLES = {"v01": soft([1, 2], [0.8, 0.4]), "v02": soft([1, 3], [0.2, 1.0]), "v03": soft([3], [0.5])}
+
+
+def test_a_view_hears_of_the_events_it_asked_about() -> None:
+    strategy = distil()
+    told = strategy.tell("v01", 3, heard(strategy, TABLES))
+    pooled = unpack_soft(told["soft"])
+    assert pooled.ids.tolist() == [1, 2]
+    assert torch.allclose(pooled.probs[:, 0], torch.tensor([0.5, 0.4]), atol=1e-3)
+    assert pooled.weight.tolist() == [2, 1]  # two spoke of event 1, one of event 2
+
+
+def test_leave_one_out_keeps_a_view_from_hearing_itself() -> None:
+    strategy = distil(leave_one_out=True)
+    pooled = unpack_soft(strategy.tell("v01", 3, heard(strategy, TABLES))["soft"])
+    assert pooled.ids.tolist() == [1] and torch.allclose(pooled.probs[0, 0], torch.tensor(0.2), atol=1e-3)
+
+
+def test_the_views_speak_once_or_again_and_never_after_the_last_round() -> None:
+    assert [r for r in range(1, 5) if distil().speaks(r)] == [2]
+    assert [r for r in range(1, 5) if distil(first=1, every=1).speaks(r)] == [1, 2, 3]
+    assert distil().tell("v01", 2, ArrayRecord()) == {}
+
+
+# Averaging
+
+
+def test_the_average_weighs_by_clips_and_keeps_counters() -> None:
+    states = [{"w": torch.tensor([0.0]), "n": torch.tensor(3)}, {"w": torch.tensor([4.0]), "n": torch.tensor(9)}]
+    mean = average(states, [1, 3])
+    assert mean["w"].tolist() == [3.0] and mean["n"].item() == 3
+    assert unpack_weights(pack_weights(mean))["w"].dtype == torch.float32
+
+
+# Exams
+
+
+def test_marks_are_shares_of_events_and_confusion_counts_them() -> None:
+    marks = Marks(soft([1, 2, 3], [0.9, 0.2, 0.6]), EventLabels(torch.tensor([1, 2, 3]), torch.tensor([0, 1, 1])))
+    assert marks.accuracy == pytest.approx(2 / 3)
+    assert marks.confusion().tolist() == [[1, 0], [1, 1]]
+    nothing = Marks(SoftLabels.empty(2), EventLabels.none())
+    assert nothing.accuracy is None
+
+
+def test_fused_answers_cover_every_event_that_any_view_saw() -> None:
+    truth = {1: 0, 2: 1, 3: 1}
+
+    def marks(table: SoftLabels) -> Marks:
+        return Marks(table, EventLabels(table.ids, torch.tensor([truth[e] for e in table.ids.tolist()])))
+
+    fused = fuse({view: marks(table) for view, table in TABLES.items()}, mean_consensus)
+    assert fused.truth.ids.tolist() == [1, 2, 3] and fused.truth.classes.tolist() == [0, 1, 1]
+
+
+def test_letters_of_unknown_hosts_do_no_harm() -> None:
+    assert letters(RecordDict()) == {}
