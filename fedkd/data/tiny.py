@@ -11,6 +11,7 @@ learned here says nothing about recordings.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -85,6 +86,11 @@ class Tiny:
         view = View(name, self.classes, train, torch.ones(len(train), dtype=torch.bool), valid, test)
         refuse_degenerate(view)
         return replace(view, train=keep_labels(train, self.labels, generator(seed, "labels", name)))
+
+    def subjects(self) -> dict[int, int]:
+        """event id -> subject: nobody is in two events here."""
+        everything = [self._filmed(split, self.view_names()[0]).ids.tolist() for split in ("train", "valid", "test")]
+        return {event: number for number, event in enumerate(itertools.chain(*everything))}
 
     def lab(self) -> Clips:
         """The server's own recordings, for a teacher: other performances of the same movements."""

@@ -37,9 +37,8 @@ def paired_bootstrap(
                          over seeds, so fractions are fine).
     count                clips of a subject in a view.
     """
-    shape = count.shape
-    if right.shape != shape or right_before.shape != shape or len(count) < 2:
-        raise ValueError(f"expected two or more subjects, alike in all three tables, got {right.shape}, {shape}.")
+    if len(count) < 2:
+        raise ValueError(f"expected two or more subjects to resample, got {len(count)}.")
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(len(count), np.full(len(count), 1 / len(count)), size=RESAMPLES)  # R S
     clips = drawn @ count

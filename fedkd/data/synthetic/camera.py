@@ -1,6 +1,6 @@
 """Pinhole cameras around the stage, no two alike.
 
-Camera i stands about 60 degrees further round than camera i - 1, at its own height and distance, with its own focal
+Camera i stands 65 degrees further round than camera i - 1, at its own height and distance, with its own focal
 length, exposure, colour temperature, gamma and noise. Camera coordinates are a Kinect's: x to the picture's left
 (the right hand of somebody who faces the camera), y up, z away from the camera, metres. A point lands on column
 (1/2 - f x / z) * size and row (1/2 - f y / z) * size, f being the focal length in picture widths.
@@ -32,7 +32,7 @@ class Camera:
 def camera(world_seed: int, number: int) -> Camera:
     """Camera `number` (from 0) of a world."""
     chance = Chance(world_seed, "camera", number)
-    azimuth = (-20 + 61.7 * number + chance.uniform(-4, 4)) / 360
+    azimuth = (-25 + 65.0 * number + chance.uniform(-4, 4)) / 360
     distance = chance.uniform(3.9, 5.0)
     height = 1.0 + 1.7 * ((0.31 + 0.618 * number) % 1.0)
     warmth = chance.uniform(-0.12, 0.12)

@@ -1,0 +1,116 @@
+"""What goes wrong is said in one sentence, the exit code is not zero, and nothing written is lost."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import JOB
+
+from fedkd.errors import UserError
+from fedkd.record import Record
+from fedkd.results import load as read
+from simulations.cli import main
+
+CONFIG = "seed: 0\n"
+
+
+def fails(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    """The one sentence with which a command ends."""
+    assert main(arguments) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fedkd: ")]
+    assert len(said) == 1
+    return said[0]
+
+
+def test_an_unknown_setting(capsys: pytest.CaptureFixture) -> None:
+    assert "unknown setting 'bogus'" in fails(capsys, "run", "bogus=1")
+
+
+def test_a_mistake_late_in_a_sweep_is_found_before_its_first_run(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    said = fails(capsys, "run", "-m", "data=tiny", f"results_dir={tmp_path}", "strategy=alone,aloone")
+    assert "aloone" in said and not list(tmp_path.iterdir())
+
+
+def test_an_unknown_data_set(capsys: pytest.CaptureFixture) -> None:
+    assert "data/nowhere" in fails(capsys, "data", "check", "nowhere")
+
+
+def test_a_data_set_that_is_made_has_nothing_to_check(capsys: pytest.CaptureFixture) -> None:
+    assert "nothing to check" in fails(capsys, "data", "check", "tiny")
+
+
+def test_a_missing_data_folder(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    said = fails(
+        capsys, "run", "experiment=nw_ucla_10", f"data_dir={tmp_path}/no", f"results_dir={tmp_path}", "place.workers=1"
+    )
+    assert "nw_ucla finds no folder" in said
+
+
+def test_a_result_folder_that_exists(tmp_path: Path) -> None:
+    Record(tmp_path / "run", CONFIG, {"seed": 0})
+    with pytest.raises(UserError, match="expected a new result folder"):
+        Record(tmp_path / "run", CONFIG, {"seed": 0})
+
+
+def test_a_results_dir_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make the result folder"):
+        Record(tmp_path / "file" / "run", CONFIG, {"seed": 0})
+
+
+def test_all_clients_fail_and_say_why(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    teacher = tmp_path / "no.safetensors"
+    said = fails(
+        capsys,
+        "run",
+        *JOB,
+        f"results_dir={tmp_path}",
+        "place.workers=1",
+        "teaching.origin=file",
+        f"teaching.file={teacher}",
+    )
+    assert "expected the teacher's weights" in said
+    [folder] = tmp_path.rglob("summary.json")
+    summary = json.loads(folder.read_text())
+    assert summary["status"] == "failed" and "teacher's weights" in summary["reason"]
+
+
+FILLING = """
+import sys
+from fedkd.errors import UserError
+from fedkd.record import Record
+record = Record({folder!r}, "seed: 0\\n", {summary!r})
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+try:
+    for round in range(1, 1000):
+        record.rows([{{"round": round, "view": "v01", "status": "ok", "accuracy": 0.5}}])
+        record.update(rounds_done=round)
+except UserError as error:
+    print(error)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on the size of files")
+def test_a_disk_that_fills_leaves_a_readable_record(tmp_path: Path) -> None:
+    entries = ("method", "dataset", "protocol", "place")
+    summary = {name: name for name in entries} | {"seed": 0, "rounds": 999, "views": ["v01"], "accuracy": {}}
+    summary |= dict.fromkeys(("accuracy_mean", "accuracy_fused", "digest")) | {
+        "bytes_up": 0,
+        "bytes_down": 0,
+        "suspects": [],
+    }
+    folder = tmp_path / "run"
+    script = "from pathlib import Path\n" + FILLING.format(folder=None, summary=summary).replace(
+        "None,", "Path(sys.argv[1]),", 1
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "cannot write to" in done.stdout and "free the disk" in done.stdout
+    result = read(folder)
+    assert 0 < result.rounds_done < 999
+    assert len(result.rounds) >= result.rounds_done

@@ -1,0 +1,106 @@
+"""A view at work: what it knows, whom it listens to, and that a pause changes nothing."""
+
+import torch
+
+from clients.camera import Camera, Habits
+from fedkd.assemble import student_course, teacher_course
+from fedkd.config import build, load
+from fedkd.learn.pupil import digest
+from fedkd.types import UNKNOWN, EventLabels, SoftLabels
+
+JOB = ("data=tiny", "student=imu_tcn", "teacher=tcn", "teaching.rounds=1", "rounds=4", "data.labels=0.25")
+
+
+def camera(*overrides: str, view: str = "v01", **habits: object) -> Camera:
+    cfg = load([*JOB, *overrides])
+    recorded = build(cfg.data).view(view, cfg.seed)
+    return Camera(recorded, student_course(cfg), teacher_course(cfg), Habits(cfg.seed, **habits))  # type: ignore[arg-type]
+
+
+def consensus_for(seen: Camera) -> SoftLabels:
+    ids = seen.view.train.ids[seen.labels == UNKNOWN]
+    probs = torch.full((len(ids), seen.view.num_classes), 0.1)
+    probs[:, 0] = 0.8
+    return SoftLabels.of(ids, probs)
+
+
+def test_a_view_tells_labels_it_has_and_speaks_of_events_nobody_labelled() -> None:
+    seen = camera()
+    told, spoken = seen.event_labels(), seen.speak()
+    assert 0 < len(told) < len(seen.view.train)
+    assert len(told) + len(spoken) == len(seen.view.train)
+    assert not torch.isin(told.ids, spoken.ids).any()
+
+
+def test_a_told_label_is_known_and_no_longer_spoken_of() -> None:
+    seen = camera()
+    before, lack = seen.speak(), seen.lack
+    seen.hear_events(EventLabels(before.ids[:3], torch.zeros(3, dtype=torch.int64)))
+    assert len(seen.speak()) == len(before) - 3
+    assert seen.lack < lack
+
+
+def test_a_view_with_every_label_listens_to_nobody() -> None:
+    full = camera("data.labels=1.0", anew_after=2)
+    student = full.pupil
+    full.hear_consensus(SoftLabels.of(full.view.train.ids, torch.full((len(full.view.train), 3), 1 / 3)), 3)
+    assert not full.listens and full.pupil is student
+    assert "consensus" not in full.train(3).sums
+
+
+def test_a_view_that_lacks_little_can_be_deaf() -> None:
+    assert camera().listens and not camera(deaf_below=0.9).listens
+
+
+def test_a_student_begins_anew_at_its_first_consensus_only() -> None:
+    seen = camera(anew_after=2)
+    seen.train(1)
+    first = seen.pupil
+    seen.hear_consensus(consensus_for(seen), 3)
+    second = seen.pupil
+    assert second is not first and second.step == 0
+    seen.train(3)
+    seen.hear_consensus(consensus_for(seen), 4)
+    assert seen.pupil is second and seen.heard_since == 3
+
+
+def test_a_consensus_is_learned_from() -> None:
+    seen = camera("strategy.teacher=false")
+    seen.hear_consensus(consensus_for(seen), 1)
+    assert seen.train(1).sums["consensus"] > 0
+
+
+def test_teacher_answers_are_computed_once_for_each_teacher(monkeypatch) -> None:
+    seen = camera()
+    asked = []
+    course = seen.teacher_course
+    monkeypatch.setattr(type(course), "ask", lambda self, net, clips: asked.append(1) or torch.zeros(len(clips), 3))
+    seen.teacher_probs(), seen.teacher_probs()
+    assert len(asked) == 1
+    other = {
+        name: value + 1 if value.is_floating_point() else value for name, value in seen.teacher.net.state_dict().items()
+    }
+    seen.adopt_teacher(other)
+    seen.teacher_probs()
+    assert len(asked) == 2
+
+
+def test_a_camera_packed_and_unpacked_goes_on_with_the_same_bits() -> None:
+    straight, paused = camera(anew_after=2), camera(anew_after=2)
+    for seen in (straight, paused):
+        seen.train(1)
+        seen.hear_consensus(consensus_for(seen), 3)
+        seen.train(3)
+    resumed = camera(anew_after=2)
+    resumed.restore(paused.state())
+    assert (resumed.lack, resumed.heard_since) == (paused.lack, paused.heard_since)
+    assert [straight.train(4), digest(straight.pupil.net.state_dict())] == [
+        resumed.train(4),
+        digest(resumed.pupil.net.state_dict()),
+    ]
+
+
+def test_students_start_apart_unless_their_weights_are_to_be_averaged() -> None:
+    apart = {camera(view=view).digest() for view in ("v01", "v02")}
+    alike = {camera(view=view, common_start=True).digest() for view in ("v01", "v02")}
+    assert len(apart) == 2 and len(alike) == 1

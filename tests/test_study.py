@@ -1,0 +1,63 @@
+"""A study runs each combination once, and its intervals are those of its subjects."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedkd.metrics.paired_bootstrap import paired_bootstrap
+from simulations.cli import main
+
+
+def test_a_method_beside_itself_differs_by_nothing() -> None:
+    count = np.full((4, 2), 10.0)
+    right = np.arange(8.0).reshape(4, 2)
+    assert paired_bootstrap(right, right, count) == paired_bootstrap(right, right, count)
+    same = paired_bootstrap(right, right, count)
+    assert (same.difference, same.low, same.high) == (0, 0, 0)
+
+
+@given(st.integers(0, 1000))
+def test_the_interval_holds_the_difference(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    count = random.integers(5, 50, (6, 3)).astype(float)
+    right, before = random.random((6, 3)) * count, random.random((6, 3)) * count
+    found = paired_bootstrap(right, before, count)
+    assert found.low <= found.difference <= found.high
+    assert found.difference == pytest.approx(((right - before).sum(0) / count.sum(0)).mean())
+
+
+def test_subjects_that_differ_widen_the_interval() -> None:
+    count = np.full((10, 1), 20.0)
+    alike = paired_bootstrap(np.full((10, 1), 12.0), np.full((10, 1), 10.0), count)
+    apart = paired_bootstrap(np.array([[20.0], [4.0]] * 5), np.full((10, 1), 10.0), count)
+    assert alike.low == alike.high == pytest.approx(0.1)
+    assert apart.difference == pytest.approx(0.1) and apart.low < 0 < apart.high
+
+
+def test_one_subject_cannot_be_resampled() -> None:
+    with pytest.raises(ValueError, match="two or more subjects"):
+        paired_bootstrap(np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)))
+
+
+@pytest.mark.slow
+def test_a_study_ends_in_a_table_and_is_not_run_twice(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    asked = [
+        "study",
+        str(tmp_path),
+        "data=tiny",
+        "data.labels=0.4",
+        "student=imu_tcn",
+        "rounds=1",
+        "strategy=alone,labels",
+    ]
+    asked += ["seed=0,1", "--against", "alone"]
+    assert main(asked) == 0
+    table = capsys.readouterr().out
+    assert "| alone |" in table and "mean minus alone" in table
+    runs = sorted((tmp_path / "runs").rglob("summary.json"))
+    assert len(runs) == 4
+    assert main(asked) == 0
+    assert sorted((tmp_path / "runs").rglob("summary.json")) == runs
