@@ -118,7 +118,7 @@ def _sentence(error: Exception) -> str:
     return f"{text.split(' Config search path')[0].split(' See https://hydra.cc')[0]} {help}"
 
 
-_KINDS = {"int": int, "float": (int, float), "bool": bool, "str": str}
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
 
 
 def _check_arguments(target: str, made: Any, node: DictConfig) -> None:
@@ -136,7 +136,7 @@ def _check_kind(name: str, kind: str, value: Any) -> None:
 
 def _check_defaults(cfg: DictConfig, defaults: DictConfig, prefix: str = "") -> None:
     """Refuse a value of another kind than config.yaml's own."""
-    for name, default in defaults.items():
+    for name, default in ((str(key), value) for key, value in defaults.items()):
         if isinstance(default, DictConfig):
             _check_defaults(cfg[name], default, f"{prefix}{name}.")
         elif type(default).__name__ in _KINDS:

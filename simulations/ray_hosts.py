@@ -16,6 +16,7 @@ across any other, use the fleet.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -116,14 +117,24 @@ def cluster(address: str | None, workers: int) -> Iterator[None]:
         if address is None:
             settings |= {"num_cpus": workers, "num_gpus": 0, "include_dashboard": False}
             settings |= {"_temp_dir": scratch}
-        try:
-            ray.init(address=address or "local", **settings)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"cannot connect to Ray at {address}: {error}") from error
+        else:
+            _refuse_if_silent(address)
+        ray.init(address=address or "local", **settings)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _refuse_if_silent(address: str) -> None:
+    """A UserError within seconds; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"expected a Ray cluster at place.address={address}, such as 10.0.0.5:6379: {error}."
+        ) from error
 
 
 def offered(views: Sequence[str]) -> list[str]:

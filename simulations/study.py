@@ -144,7 +144,7 @@ def _difference(answers: pd.DataFrame, views: Sequence[str], method: str, agains
     def tables(of: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         mine = single[single[METHOD] == of]
         grouped = mine.groupby(["subject", "view"])["right"]
-        return (x.unstack(fill_value=0.0)[list(views)] for x in (grouped.sum(), grouped.count().astype(float)))  # type: ignore[return-value]
+        return (x.unstack(fill_value=0)[list(views)] for x in (grouped.sum(), grouped.count().astype(float)))  # type: ignore[return-value]
 
     right, count = tables(method)
     before, count_before = tables(against)

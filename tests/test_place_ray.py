@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 from tiny import run, statuses, summary
 
+from fedkd.errors import UserError
+from simulations.flower import free_port
 from strategies.observer import Observer
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -52,6 +54,11 @@ def test_an_actor_killed_after_round_1_leaves_a_run_that_finishes_with_the_other
     assert {(f["round"], f["view"]) for f in told["failures"]} == {(2, "v02")}
     assert statuses(folder)[2, "v02"] == "ConnectionError: the host's actor ended"
     assert statuses(folder)[2, "v03"] == "ok"
+
+
+def test_an_address_where_nobody_answers_is_refused_at_once(tmp_path):
+    with pytest.raises(UserError, match=r"expected a Ray cluster at place.address=127.0.0.1:\d+"):
+        run(tmp_path, "place=ray", f"place.address='127.0.0.1:{free_port()}'")
 
 
 def test_views_offered_by_machines_are_pinned_and_the_others_do_not_take_part(monkeypatch, tmp_path, capsys):

@@ -32,8 +32,8 @@ SeedPath = tuple[int | str, ...]
 class Course:
     """A net's modality, its making, its teaching, and how it is asked.
 
-    taught_on the modality that `augment` makes training clips from, where it is richer than the net's own (a 2-D pose
-              turned in space before it is projected; Vapnik and Vashist's privileged information, Neural Networks 2009).
+    taught_on the modality that `augment` makes training clips from, where it is richer than the net's own: a 2-D pose
+              turned in space before it is projected (privileged information: Vapnik, Vashist. Neural Networks 2009).
     glimpses  ways to look at the same clips whose answers are averaged; None looks once.
     rounds    rounds of `schooling` that the whole course takes; the learning rate falls to zero over them.
     """

@@ -41,7 +41,7 @@ class PoseNet(nn.Module):
     ) -> None:
         super().__init__()
         _, num_joints, num_coordinates = sample_shape
-        self.register_buffer("parents", torch.tensor(SKELETONS[num_joints].parents), persistent=False)
+        self.parents = list(SKELETONS[num_joints].parents)
         num_features = 3 * num_joints * num_coordinates
         self.enter = nn.Sequential(
             nn.BatchNorm1d(num_features),

@@ -78,11 +78,10 @@ def compare(jobs: Iterable[Job], names: Sequence[str], repeats: int, pfl: Path |
             for repeat in range(repeats):
                 turn = repeat % len(names)
                 for name in (*names[turn:], *names[:turn]):
-                    runs.append(measure(name, job, file, repeat=repeat, pfl=pfl))
-                    console.print(
-                        f"{job.name} {name}: first round {runs[-1].first_round:.2f} s, a round {runs[-1].a_round:.3f} s, "
-                        f"finished {runs[-1].finished:.1f} s, {runs[-1].peak() / 1e6:.0f} MB"
-                    )
+                    run = measure(name, job, file, repeat=repeat, pfl=pfl)
+                    runs.append(run)
+                    figures = f"first round {run.first_round:.2f} s, a round {run.a_round:.3f} s"
+                    console.print(f"{job.name} {name}: {figures}, finished {run.finished:.1f} s")
     return runs
 
 

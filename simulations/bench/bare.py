@@ -181,7 +181,7 @@ def main() -> None:
     torch.set_num_threads(1)
     job = Job(asked.job)
     weights = train(job, asked.processes, asked.folder)
-    np.savez(asked.folder / "weights.npz", **{name: value.numpy() for name, value in weights.items()})
+    np.savez(asked.folder / "weights.npz", **{n: w.numpy() for n, w in weights.items()})  # type: ignore[arg-type]
     (asked.folder / "summary.json").write_text(json.dumps({"accuracy_mean": accuracy(job, weights)}))
 
 

@@ -48,7 +48,7 @@ class Job:
         """The job in fedkd's words: one exam, after the last round, and nothing is kept but the record."""
         return [
             "data=tiny", f"data.views={self.views}", f"data.clips={self.clips}", f"data.frames={self.frames}",
-            "data.num_classes=6", "data.joints=4", "data.channels=9", "data.noise=2.0",
+            "data.num_classes=6", "data.joints=4", "data.channels=9", "data.noise=0.5",
             "student=imu_tcn", f"+student.model.channels={self.channels}",
             f"+student.model.dilations=[{','.join(map(str, self.dilations))}]", "+student.model.dropout=0.0",
             f"+student.schooling.batch={self.batch}", "+student.schooling.epochs=1",
