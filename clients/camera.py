@@ -48,7 +48,7 @@ class Camera:
         self.heard_since = 0  # the round before which the first consensus came; 0: none yet
         self.pupil = self._new_student()
         self.teacher = None if teacher is None else self._new_pupil(teacher, "teacher")
-        self.teacher_ready = False
+        self.teacher_adopted = False
         self._teacher_answers: tuple[str, Tensor] | None = None
 
     # What it knows
@@ -68,6 +68,11 @@ class Camera:
     def listens(self) -> bool:
         """Whether this view lacks enough to listen to a consensus."""
         return self.lack > 0 and self.lack >= self.habits.deaf_below
+
+    @property
+    def taught_teacher(self) -> bool:
+        """Whether there is a teacher that has learned something, here or elsewhere."""
+        return self.teacher is not None and (self.teacher_adopted or self.teacher.step > 0)
 
     def event_labels(self) -> EventLabels:
         """The true classes this view can tell others: of shared events it labelled itself."""
@@ -93,7 +98,7 @@ class Camera:
         """Take over a teacher that was taught elsewhere."""
         assert self.teacher is not None
         self.teacher.adopt(weights)
-        self.teacher_ready = True
+        self.teacher_adopted = True
 
     # What it does
 
@@ -107,7 +112,7 @@ class Camera:
 
     def train(self, round: int) -> Tally:
         """One round of the student on all that is known and believed of its clips."""
-        if self.teacher is not None and not self.teacher_ready:
+        if self.teacher is not None and not self.taught_teacher:
             self._teach_teacher_here()
         listening = self.lack * self.course.objective.ramp(round - self.heard_since) if self.listens else 0.0
         rounds = self._rounds_of_this_student()
@@ -115,15 +120,15 @@ class Camera:
         return self.course.teach(self.pupil, lesson, round, self._chance("student"), rounds=rounds, listening=listening)
 
     def speak(self) -> SoftLabels:
-        """This view's beliefs about the shared events that nobody labelled."""
+        """This view's beliefs about the shared events that nobody labelled; it abstains while it has learned nothing."""
         asked = self.view.shared & (self.labels == UNKNOWN)
         clips = self.view.train.rows(asked)
         if len(clips) == 0:
             return SoftLabels.empty(self.view.num_classes)
         probs = self.course.ask(self.pupil.voice, clips.streams[self.course.modality])
-        if self.habits.teacher_voice and self.teacher is not None:
+        if self.habits.teacher_voice and self.taught_teacher:
             probs = probs.lerp(self.teacher_probs()[asked], self.habits.teacher_voice)
-        return SoftLabels.of(clips.ids, probs)
+        return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.step > 0)))
 
     def sit(self, exam: Clips) -> tuple[SoftLabels, EventLabels]:
         """The student's answers to an exam, and the true ones."""
@@ -159,7 +164,7 @@ class Camera:
             flat |= {f"teacher.{name}": value for name, value in self.teacher.state().items()}
         flat |= {"told.ids": self.told.ids, "told.classes": self.told.classes}
         flat |= {name: getattr(self.consensus, name.removeprefix("consensus.")) for name in _CONSENSUS}
-        flat |= {"heard_since": torch.tensor(self.heard_since), "teacher_ready": torch.tensor(self.teacher_ready)}
+        flat |= {"heard_since": torch.tensor(self.heard_since), "teacher_adopted": torch.tensor(self.teacher_adopted)}
         return save_tensors({name: value.contiguous() for name, value in flat.items()})
 
     def restore(self, state: bytes) -> None:
@@ -171,7 +176,7 @@ class Camera:
         self.told = EventLabels(flat["told.ids"], flat["told.classes"])
         self.consensus = SoftLabels(*(flat[name] for name in _CONSENSUS))
         self.heard_since = int(flat["heard_since"])
-        self.teacher_ready = bool(flat["teacher_ready"])
+        self.teacher_adopted = bool(flat["teacher_adopted"])
 
     # Inside
 
@@ -198,7 +203,6 @@ class Camera:
         assert self.teacher_course is not None
         for round in range(1, self.teacher_course.rounds + 1):
             self.train_teacher(round)
-        self.teacher_ready = True
 
     def _lesson(self) -> Lesson:
         train = self.view.train
@@ -209,7 +213,7 @@ class Camera:
             answers = self.course.ask(self.pupil.voice, train.streams[self.course.modality])
             guesses = confident_guesses(answers, self.habits.threshold)
             pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
-        teacher = None if self.teacher is None else self.teacher_probs()
+        teacher = self.teacher_probs() if self.taught_teacher else None
         return Lesson(clips, self.labels, teacher, consensus, trust, pseudo)
 
 

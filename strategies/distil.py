@@ -43,7 +43,8 @@ class Distil(ViewStrategy):
         tables = unpack_tables(arrays)
         if view not in tables:
             return {}
-        heard = [table for name, table in tables.items() if not (self.leave_one_out and name == view) and len(table)]
+        spoken = [table for name, table in tables.items() if not (self.leave_one_out and name == view)]
+        heard = [table for table in spoken if bool((table.weight > 0).any())]
         if not heard:
             return {}
         pooled = self.setting.rule(heard)

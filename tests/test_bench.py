@@ -25,7 +25,7 @@ def test_the_job_composes_and_its_student_has_the_stated_size(job, parameters):
     course, data = student_course(cfg), build(cfg.data)
     assert len(data.view_names()) == 64
     assert course.schooling.steps(data.clips) == job.steps
-    pupil = course.new_pupil((data.frames, data.channels), data.num_classes, (0, "student"))
+    pupil = course.new_pupil((data.frames, data.joints, 3), data.num_classes, (0, "student"))
     assert sum(parameter.numel() for parameter in pupil.net.parameters()) == parameters
 
 

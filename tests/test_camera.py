@@ -104,3 +104,11 @@ def test_students_start_apart_unless_their_weights_are_to_be_averaged() -> None:
     apart = {camera(view=view).digest() for view in ("v01", "v02")}
     alike = {camera(view=view, common_start=True).digest() for view in ("v01", "v02")}
     assert len(apart) == 2 and len(alike) == 1
+
+
+def test_a_view_that_learned_nothing_asks_and_abstains() -> None:
+    fresh = camera("strategy.teacher=false")
+    asked = fresh.speak()
+    assert len(asked) and (asked.weight == 0).all()
+    fresh.train(1)
+    assert (fresh.speak().weight == 1).all()

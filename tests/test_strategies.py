@@ -147,6 +147,14 @@ def test_leave_one_out_keeps_a_view_from_hearing_itself() -> None:
     assert pooled.ids.tolist() == [1] and torch.allclose(pooled.probs[0, 0], torch.tensor(0.2), atol=1e-3)
 
 
+def test_a_view_that_abstains_hears_and_is_not_heard() -> None:
+    silent = SoftLabels(torch.tensor([1, 2]), torch.full((2, 2), 0.5), torch.zeros(2))
+    strategy = distil()
+    arrays = heard(strategy, {**TABLES, "v03": silent})
+    assert unpack_soft(strategy.tell("v03", 3, arrays)["soft"]).probs[1, 0] == pytest.approx(0.4, abs=1e-3)
+    assert strategy.tell("v03", 3, heard(strategy, {"v03": silent})) == {}
+
+
 def test_the_views_speak_once_or_again_and_never_after_the_last_round() -> None:
     assert [r for r in range(1, 5) if distil().speaks(r)] == [2]
     assert [r for r in range(1, 5) if distil(first=1, every=1).speaks(r)] == [1, 2, 3]

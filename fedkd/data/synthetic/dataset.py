@@ -99,6 +99,10 @@ class Synthetic:
         keys = self._events("lab")
         return self._clips(keys, [{"skeleton": self._lab_skeleton(key)} for key in keys])
 
+    def subjects(self) -> dict[int, int]:
+        """event id -> subject, for whoever studies results; nobody in a federation knows it."""
+        return {self._id(key): key[0] for split in FIRST_SUBJECT for key in self._events(split)}
+
     def contact_sheet(self, path: Path, size: int = 96) -> None:
         """Each action, by another subject, from every camera; larger than the students see it."""
         keys = [(FIRST_SUBJECT["train"] + action, action, 1) for action in range(len(self.classes))]
