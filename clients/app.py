@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -146,4 +147,9 @@ def _each_view(message: Message, context: Context, act: Callable[[str, Camera, L
 
 
 def _overrides(context: Context) -> tuple[str, ...]:
-    return tuple(from_string(str(context.run_config.get("overrides", ""))))
+    return _parsed(str(context.run_config.get("overrides", "")))
+
+
+@lru_cache(maxsize=8)
+def _parsed(overrides: str) -> tuple[str, ...]:
+    return tuple(from_string(overrides))

@@ -114,7 +114,8 @@ class Camera:
         """One round of the student on all that is known and believed of its clips."""
         if self.teacher is not None and not self.taught_teacher:
             self._teach_teacher_here()
-        listening = self.lack * self.course.objective.ramp(round - self.heard_since) if self.listens else 0.0
+        hears = self.listens and self.heard_since > 0
+        listening = self.lack * self.course.objective.ramp(round - self.heard_since) if hears else 0.0
         rounds = self._rounds_of_this_student()
         lesson = self._lesson()
         return self.course.teach(self.pupil, lesson, round, self._chance("student"), rounds=rounds, listening=listening)

@@ -44,7 +44,7 @@ def new_cameras(overrides: tuple[str, ...], views: Sequence[str]) -> dict[str, C
         common_start=cfg.strategy.common_start,
         threshold=cfg.objective.threshold,
         teacher_voice=cfg.strategy.teacher_voice,
-        anew_after=cfg.strategy.exchange.first if cfg.strategy.anew else None,
+        anew_after=cfg.speak_after if cfg.strategy.anew else None,
         deaf_below=cfg.strategy.deaf_below,
     )
     return {name: Camera(view, student_course(cfg), teacher_course(cfg), habits) for name, view in seen.items()}

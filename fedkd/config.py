@@ -155,6 +155,11 @@ def _check(cfg: DictConfig) -> None:
     rules = [
         (cfg.rounds >= 1, f"rounds must be at least 1, got {cfg.rounds}."),
         (cfg.evaluate_every >= 1, f"evaluate_every must be at least 1, got {cfg.evaluate_every}."),
+        (cfg.speak_after >= 1, f"speak_after must be at least 1, got {cfg.speak_after}."),
+        (
+            cfg.speak_every is None or (isinstance(cfg.speak_every, int) and cfg.speak_every >= 1),
+            f"speak_every must be null or at least 1, got {cfg.speak_every!r}.",
+        ),
         (cfg.split in ("test", "valid"), f"split must be test or valid, got {cfg.split!r}."),
         (
             cfg.teaching.origin in ("local", "federated", "lab", "file"),

@@ -111,12 +111,10 @@ class _Watcher:
 
 def line(result: Result, number: int, seconds_left: float | None) -> str:
     """One round in one line of plain text."""
-    figures = [
-        f"{view} {percent(history[number])}"
-        for view in (*result.views, FUSED)
-        if number in (history := result.history(view)).index
-    ]
-    failed = result.rounds[(result.rounds["round"] == number) & ~result.rounds["status"].isin(["ok", "enrolled"])]
+    rows = result.rounds[result.rounds["round"] == number]
+    exams = rows.dropna(subset="accuracy").set_index("view")["accuracy"]
+    figures = [f"{view} {percent(exams[view])}" for view in (*result.views, FUSED) if view in exams.index]
+    failed = rows[~rows["status"].isin(["ok", "enrolled"])]
     return "  ".join(
         [
             f"round {number}/{result.summary['rounds']}",

@@ -14,7 +14,7 @@ import io
 import json
 import multiprocessing
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from fedkd.results import FUSED, Result
 from fedkd.results import load as read
 
 METHOD = "method"
+_NO_CONDITION = ("experiment", "seed", "data.fold", "split", "evaluate_every", "data.test_subjects", "data.history")
 
 
 def study(folder: Path, combinations: Sequence[list[str]], *, command: str, against: str | None, jobs: int) -> Path:
@@ -38,14 +39,17 @@ def study(folder: Path, combinations: Sequence[list[str]], *, command: str, agai
     waiting = [overrides for overrides in combinations if _finished(runs, overrides) is None]
     context = multiprocessing.get_context("spawn")  # fresh processes: nothing of this one's threads is copied
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        done = pool.map(_run_quietly, waiting, [str(runs)] * len(waiting))
-        for _ in track(done, description=f"{len(combinations)} runs", total=len(waiting)):
+        ran = pool.map(_run_quietly, waiting, [str(runs)] * len(waiting))
+        for _ in track(ran, description=f"{len(combinations)} runs", total=len(waiting)):
             pass
     results = [_finished(runs, overrides) for overrides in combinations]
     answers = pd.concat([_answers(result, o) for result, o in zip(results, combinations, strict=True) if result])
-    _runs_table([result for result in results if result]).to_csv(folder / "runs.csv", index=False)
+    done: dict[str, list[Result]] = {_condition(o): [] for o in combinations}
+    for result, overrides in zip(results, combinations, strict=True):
+        done[_condition(overrides)] += [result] if result else []
+    _runs_table(done).to_csv(folder / "runs.csv", index=False)
     table = folder / "table.md"
-    table.write_text(_report(answers, [result for result in results if result], command, against), encoding="utf-8")
+    table.write_text(_report(answers, done, command, against), encoding="utf-8")
     return table
 
 
@@ -74,7 +78,14 @@ def _answers(result: Result, overrides: Sequence[str]) -> pd.DataFrame:
     answers = pd.read_csv(result.folder / "answers.csv")
     answers["subject"] = answers["event"].map(_subjects(load(overrides)))
     answers["right"] = (answers["guess"] == answers["truth"]).astype(float)
-    return answers.assign(method=result.summary[METHOD], seed=result.summary["seed"])
+    return answers.assign(method=_condition(overrides), seed=result.summary["seed"])
+
+
+def _condition(overrides: Sequence[str]) -> str:
+    """The row of a run: its strategy, and what else the command says of it but for chance and rotation."""
+    said = [override for override in overrides if override.partition("=")[0] not in _NO_CONDITION]
+    rest = [override for override in said if not override.startswith("strategy=")]
+    return " ".join([load(overrides).strategy.name, *rest])
 
 
 def _subjects(cfg: Any) -> dict[int, int]:
@@ -83,47 +94,45 @@ def _subjects(cfg: Any) -> dict[int, int]:
     return subjects
 
 
-def _runs_table(results: Sequence[Result]) -> pd.DataFrame:
-    keys = (METHOD, "dataset", "protocol", "seed", "split", "accuracy_mean", "accuracy_fused", "bytes_up", "bytes_down")
+def _runs_table(done: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+    keys = ("dataset", "protocol", "seed", "split", "accuracy_mean", "accuracy_fused", "bytes_up", "bytes_down")
     last = ("wall_seconds", "digest")
     rows = [
-        {k: r.summary[k] for k in keys} | {f"accuracy_{v}": a for v, a in r.summary["accuracy"].items()}
-        | {k: r.summary[k] for k in last}
-        for r in results
+        {METHOD: condition} | {k: r.summary[k] for k in keys}
+        | {f"accuracy_{v}": a for v, a in r.summary["accuracy"].items()} | {k: r.summary[k] for k in last}
+        for condition, results in done.items() for r in results
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _report(answers: pd.DataFrame, results: Sequence[Result], command: str, against: str | None) -> str:
+def _report(answers: pd.DataFrame, done: Mapping[str, Sequence[Result]], command: str, against: str | None) -> str:
     """The table in Markdown, headed by the command that made it."""
-    commit = _commit(results[0])
-    seeds = sorted(answers["seed"].unique())
-    subjects = answers["subject"].nunique()
-    split = results[0].summary["split"]
-    lines = [
-        f"`{command}`",
-        "",
-        f"{results[0].summary['dataset']}, {results[0].summary['protocol']}, {split} split, {len(seeds)} seeds, "
-        f"{subjects} subjects, {len(results)} runs, commit {commit}. Accuracy in %, mean ± sd over seeds; differences "
-        f"with 95 % intervals, paired, subjects resampled.",
-        "",
-        *_table(answers, results, against),
-        "",
-    ]
-    return "\n".join(lines)
+    first = next(iter(done.values()))[0]
+    about = first.summary
+    return "\n".join(
+        [
+            f"`{command}`",
+            "",
+            f"{about['dataset']}, {about['protocol']}, {about['split']} split, {answers['seed'].nunique()} seeds, "
+            f"{answers['subject'].nunique()} subjects, {sum(map(len, done.values()))} runs, commit {_commit(first)}. "
+            f"Accuracy in %, mean ± sd over seeds; differences with 95 % intervals, paired, subjects resampled.",
+            "",
+            *_table(answers, done, against),
+            "",
+        ]
+    )
 
 
-def _table(answers: pd.DataFrame, results: Sequence[Result], against: str | None) -> Iterator[str]:
+def _table(answers: pd.DataFrame, done: Mapping[str, Sequence[Result]], against: str | None) -> Iterator[str]:
     views = [view for view in sorted(answers["view"].unique()) if view != FUSED]
-    methods = list(dict.fromkeys(answers[METHOD]))
     versus = [] if against is None else [f"mean minus {against}"]
     yield "| " + " | ".join(["method", *views, "mean", "fused", "bytes a run", *versus]) + " |"
     yield "|" + "---|" * (5 - 1 + len(views) + len(versus))
-    for method in methods:
+    for method in done:
         mine = answers[answers[METHOD] == method]
         by_seed = mine.groupby(["seed", "view"])["right"].mean().unstack() * 100
         cells = [_spread(by_seed[view]) for view in views]
-        cells += [_spread(by_seed[views].mean(axis=1)), _spread(by_seed[FUSED]), _bytes(results, method)]
+        cells += [_spread(by_seed[views].mean(axis=1)), _spread(by_seed[FUSED]), _bytes(done[method])]
         if against is not None:
             cells.append("" if method == against else _difference(answers, views, method, against))
         yield f"| {method} | " + " | ".join(cells) + " |"
@@ -133,8 +142,8 @@ def _spread(values: pd.Series[float]) -> str:
     return f"{values.mean():.1f} ± {values.std():.1f}" if len(values) > 1 else f"{values.mean():.1f}"
 
 
-def _bytes(results: Sequence[Result], method: str) -> str:
-    sizes = [r.summary["bytes_up"] + r.summary["bytes_down"] for r in results if r.summary[METHOD] == method]
+def _bytes(results: Sequence[Result]) -> str:
+    sizes = [r.summary["bytes_up"] + r.summary["bytes_down"] for r in results]
     return f"{sum(sizes) / len(sizes):,.0f}"
 
 

@@ -43,7 +43,9 @@ def average(states: Sequence[Mapping[str, Tensor]], counts: Sequence[int]) -> di
     mean = {}
     for name, first in states[0].items():
         if first.is_floating_point():
-            total = sum((s * state[name].double() for s, state in zip(share, states, strict=True)), torch.zeros(()))
+            total = torch.zeros_like(first, dtype=torch.float64)
+            for s, state in zip(share, states, strict=True):
+                total.add_(state[name], alpha=s)
             mean[name] = total.to(first.dtype)
         else:
             mean[name] = first

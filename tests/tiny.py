@@ -9,7 +9,7 @@ from simulations.cli import run_one
 
 JOB = (
     "data=tiny", "data.labels=0.4", "student=imu_tcn", "teacher=tcn", "teaching.rounds=1",
-    "strategy=distil", "strategy.exchange.first=1", "rounds=2",
+    "strategy=distil", "speak_after=1", "rounds=2",
 )  # fmt: skip
 
 

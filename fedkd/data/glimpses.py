@@ -1,8 +1,9 @@
-"""The same skeleton clip looked at in several ways, whose answers a net averages when it is asked.
+"""The same clip looked at in several ways, whose answers a net averages when it is asked.
 
     for look in SkeletonGlimpses()(clips): ...      # [N T J D] each: mirrored and not, whole and in parts
 
-Mirror images and temporal crops are what `fedkd.data.skeleton_augment` trains with, so the net knows them.
+Mirror images and temporal crops are what nets are taught with (`fedkd.data.skeleton_augment`, `fedkd.data.rgb`), so
+they know them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from fedkd.data.skeleton_augment import mirrored, retimed
@@ -32,3 +33,13 @@ class SkeletonGlimpses:
             look = retimed(clips, moments)
             yield look
             yield mirrored(look)
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorGlimpses:
+    """Two looks at pictures: as they are and mirrored."""
+
+    def __call__(self, clips: UInt8[Tensor, "N T H W 3"]) -> Iterator[UInt8[Tensor, "N T H W 3"]]:
+        """The looks, one after the other."""
+        yield clips
+        yield clips.flip(3)

@@ -58,15 +58,14 @@ class Objective:
     def terms(
         self, logits: Float[Tensor, "B K"], lesson: Lesson, rows: Int[Tensor, "B"], listening: float
     ) -> dict[str, Float[Tensor, "B"]]:
-        """Each term's share of the clips' losses; 0 where it does not speak, absent where it speaks of no clip."""
+        """Each term's share of the clips' losses: 0 on a clip of which it says nothing."""
         terms = {}
         if self.supervised:
             terms["supervised"] = self.supervised * self._hard(logits, lesson.labels[rows])
         if self.teacher and lesson.teacher is not None:
             terms["teacher"] = self.teacher * self.loss(logits, lesson.teacher[rows])
-        trust = self.consensus * listening * lesson.trust[rows]
-        if (trust > 0).any():
-            terms["consensus"] = trust * self.loss(logits, lesson.consensus[rows])
+        if heard := self.consensus * listening:
+            terms["consensus"] = heard * lesson.trust[rows] * self.loss(logits, lesson.consensus[rows])
         if self.pseudo:
             terms["pseudo"] = self.pseudo * self._hard(logits, lesson.pseudo[rows])
         return terms
@@ -79,4 +78,4 @@ class Objective:
 
 def total(terms: dict[str, Float[Tensor, "B"]]) -> Float[Tensor, ""]:
     """The mean over the batch of the clips' losses."""
-    return torch.stack(list(terms.values())).sum(0).mean()
+    return torch.stack([*terms.values()]).sum(0).mean()

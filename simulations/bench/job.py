@@ -3,9 +3,10 @@
     SMALL.overrides()          # for `fedkd run`
     SMALL.write("job.npz")     # for programs that know nothing of fedkd: bare.py, pfl_job.py
 
-The students see skeletons of three joints, 9 numbers a frame, because those mean the same in every view, and so there
-is something for an average of students to learn. Nothing is left to a contender: the file holds the clips, the first weights, and the seed of every view's order of
-clips in every round. There is no dropout, so no other chance is used, and the same arithmetic gives the same bits.
+The students see skeletons of three joints, 9 numbers a frame, because those mean the same in every view: so there is
+something for an average of students to learn. Nothing is left to a contender: the file holds the clips, the first
+weights, and the seed of every view's order of clips in every round. There is no dropout, so no other chance is used,
+and the same arithmetic gives the same bits.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Job:
         """The job in fedkd's words: one exam, after the last round, and nothing is kept but the record."""
         return [
             "data=tiny", f"data.views={self.views}", f"data.clips={self.clips}", f"data.frames={self.frames}",
-            "data.num_classes=6", "data.joints=3", "data.noise=2.0",
+            "data.num_classes=6", "data.joints=3", "data.noise=1.0",
             "student=imu_tcn", "student.modality=skeleton", f"+student.model.channels={self.channels}",
             f"+student.model.dilations=[{','.join(map(str, self.dilations))}]", "+student.model.dropout=0.0",
             f"+student.schooling.batch={self.batch}", "+student.schooling.epochs=1",
