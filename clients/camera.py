@@ -121,14 +121,17 @@ class Camera:
         return self.course.teach(self.pupil, lesson, round, self._chance("student"), rounds=rounds, listening=listening)
 
     def speak(self) -> SoftLabels:
-        """This view's beliefs about the shared events that nobody labelled; it abstains while it has learned nothing."""
+        """This view's beliefs about shared events that nobody labelled; it abstains while it has learned nothing."""
         asked = self.view.shared & (self.labels == UNKNOWN)
         clips = self.view.train.rows(asked)
         if len(clips) == 0:
             return SoftLabels.empty(self.view.num_classes)
+        teachers = self.habits.teacher_voice if self.taught_teacher else 0.0
+        if teachers == 1.0:
+            return SoftLabels.of(clips.ids, self.teacher_probs()[asked])
         probs = self.course.ask(self.pupil.voice, clips.streams[self.course.modality])
-        if self.habits.teacher_voice and self.taught_teacher:
-            probs = probs.lerp(self.teacher_probs()[asked], self.habits.teacher_voice)
+        if teachers:
+            probs = probs.lerp(self.teacher_probs()[asked], teachers)
         return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.step > 0)))
 
     def sit(self, exam: Clips) -> tuple[SoftLabels, EventLabels]:
