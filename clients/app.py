@@ -23,9 +23,9 @@ from safetensors.torch import save_file
 
 from clients.camera import Camera
 from clients.memory import recall, remember
-from clients.outfit import exam
+from clients.outfit import exam, owner
 from fedkd.config import from_string
-from fedkd.data.pool import POOLED
+from fedkd.errors import reason_of
 from fedkd.wire import (
     Letter,
     about,
@@ -58,8 +58,7 @@ def enrol(message: Message, context: Context) -> Message:
     wish = about(message.content)
 
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        labelled = float((camera.view.train.labels >= 0).sum())
-        counts = MetricRecord({"train": len(camera.view.train), "labelled": labelled})
+        counts = MetricRecord({"train": len(camera.view.train)})
         told: Letter = {"events": pack_events(camera.event_labels())} if wish["tell"] else {}
         return {"clips": counts, **told}
 
@@ -136,12 +135,22 @@ def _listen(camera: Camera, letter: Letter, round: int) -> None:
 
 
 def _each_view(message: Message, context: Context, act: Callable[[str, Camera, Letter], Letter]) -> Message:
-    """Let every camera the message is for act on its letter, and keep the cameras for the next message."""
+    """Let the camera of every view the message is for act on its letter, and keep the cameras for the next message.
+
+    A view that fails says so; the others on its host go on.
+    """
     torch.set_num_threads(1)  # one thread, so that the bits do not depend on the host's number of cores
-    views = names(about(message.content), "views")
-    cameras = recall(context, _overrides(context), views)
-    received = letters(message.content)
-    replies = {name: act(name, cameras.get(name) or cameras[POOLED], received.get(name, {})) for name in views}
+    overrides, received = _overrides(context), letters(message.content)
+    cameras: dict[str, Camera] = {}
+    replies: dict[str, Letter] = {}
+    for view in names(about(message.content), "views"):
+        try:
+            name = owner(overrides, view)
+            if name not in cameras:
+                cameras[name] = recall(context, overrides, name)
+            replies[view] = act(view, cameras[name], received.get(view, {}))
+        except Exception as error:
+            replies[view] = {"failed": ConfigRecord({"reason": reason_of(error)})}
     remember(context, cameras)
     return Message(address(replies), reply_to=message)
 

@@ -10,6 +10,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import Lesson, plain_lesson, spread
 from fedkd.learn.predict import confident_guesses
@@ -87,7 +88,9 @@ class Camera:
         self.told = labels
 
     def hear_consensus(self, consensus: SoftLabels, round: int) -> None:
-        """Remember the latest consensus, told before `round`."""
+        """Remember the latest consensus, told before `round`; one of nothing is none."""
+        if not bool((consensus.weight > 0).any()):
+            return
         if self.listens and not self.heard_since:
             self.heard_since = round
             if self.habits.anew_after is not None:
@@ -116,7 +119,7 @@ class Camera:
             self._teach_teacher_here()
         hears = self.listens and self.heard_since > 0
         listening = self.lack * self.course.objective.ramp(round - self.heard_since) if hears else 0.0
-        rounds = self._rounds_of_this_student()
+        rounds = self._rounds_of_this_student(round)
         lesson = self._lesson()
         return self.course.teach(self.pupil, lesson, round, self._chance("student"), rounds=rounds, listening=listening)
 
@@ -185,6 +188,13 @@ class Camera:
     # Inside
 
     def _new_pupil(self, course: Course, role: str, *whose: str) -> Pupil:
+        missing = {course.modality, course.taught_on} - set(self.view.train.streams)
+        if missing:
+            there = ", ".join(self.view.train.streams)
+            raise UserError(
+                f"the {role} sees {', '.join(sorted(missing))}, but {self.view.name} has {there}; "
+                f"choose another {role}=."
+            )
         shape = tuple(self.view.train.streams[course.modality].shape[1:])
         return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role, *whose))
 
@@ -192,12 +202,18 @@ class Camera:
         whose = () if self.habits.common_start else (self.view.name,)
         return self._new_pupil(self.course, "student", *whose, *again)
 
-    def _rounds_of_this_student(self) -> int:
-        """Rounds in which this student learns: all of them, or those before, or after, a view begins anew."""
+    def _rounds_of_this_student(self, round: int) -> int:
+        """Rounds over which this student's learning rate falls: those before, or after, its view begins anew.
+
+        A student that waits in vain has all rounds to itself.
+        """
         first = self.habits.anew_after
-        if first is None or not self.listens:
-            return self.course.rounds
-        return self.course.rounds - self.heard_since + 1 if self.heard_since else first
+        waits = first is not None and self.listens and not self.heard_since and round <= first
+        if waits:
+            return min(first or 0, self.course.rounds)
+        return (
+            self.course.rounds - self.heard_since + 1 if first is not None and self.heard_since else self.course.rounds
+        )
 
     def _chance(self, role: str) -> tuple[int, str, str]:
         return self.habits.seed, role, self.view.name
@@ -217,7 +233,7 @@ class Camera:
             answers = self.course.ask(self.pupil.voice, train.streams[self.course.modality])
             guesses = confident_guesses(answers, self.habits.threshold)
             pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
-        teacher = self.teacher_probs() if self.taught_teacher else None
+        teacher = self.teacher_probs() if self.course.objective.teacher and self.taught_teacher else None
         return Lesson(clips, self.labels, teacher, consensus, trust, pseudo)
 
 

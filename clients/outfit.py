@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from clients.camera import Camera, Habits
@@ -18,11 +17,17 @@ def _data(overrides: tuple[str, ...]) -> Any:
     return build(load(overrides).data)
 
 
-@lru_cache(maxsize=256)
+@cache
 def recordings(overrides: tuple[str, ...], view: str) -> View:
     """A view's recordings, read once a process."""
     recorded: View = _data(overrides).view(view, load(overrides).seed)
     return recorded
+
+
+def forget_recordings() -> None:
+    """Let go of what was read."""
+    recordings.cache_clear()
+    _data.cache_clear()
 
 
 def exam(overrides: tuple[str, ...], view: str) -> Clips:
@@ -31,14 +36,19 @@ def exam(overrides: tuple[str, ...], view: str) -> Clips:
     return recorded.valid if load(overrides).split == "valid" else recorded.test
 
 
-def new_cameras(overrides: tuple[str, ...], views: Sequence[str]) -> dict[str, Camera]:
-    """A fresh camera for each view, or one for all of them where the strategy pools the recordings."""
+def owner(overrides: tuple[str, ...], view: str) -> str:
+    """The name of the camera that acts for a view: its own, or the one that holds the pooled recordings."""
+    return POOLED if load(overrides).strategy.pool else view
+
+
+def new_camera(overrides: tuple[str, ...], name: str) -> Camera:
+    """A fresh camera of a view, or of all of them where the strategy pools the recordings."""
     cfg = load(overrides)
-    if cfg.strategy.pool:
-        everything = [recordings(overrides, name) for name in _data(overrides).view_names()]
-        seen = {POOLED: pool(everything, share_labels=cfg.strategy.event_labels)}
+    if name == POOLED:
+        everything = [recordings(overrides, view) for view in _data(overrides).view_names()]
+        seen = pool(everything, share_labels=cfg.strategy.event_labels)
     else:
-        seen = {name: recordings(overrides, name) for name in views}
+        seen = recordings(overrides, name)
     habits = Habits(
         seed=cfg.seed,
         common_start=cfg.strategy.common_start,
@@ -47,4 +57,4 @@ def new_cameras(overrides: tuple[str, ...], views: Sequence[str]) -> dict[str, C
         anew_after=cfg.speak_after if cfg.strategy.anew else None,
         deaf_below=cfg.strategy.deaf_below,
     )
-    return {name: Camera(view, student_course(cfg), teacher_course(cfg), habits) for name, view in seen.items()}
+    return Camera(seen, student_course(cfg), teacher_course(cfg), habits)

@@ -27,8 +27,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from fedkd.errors import UserError
 
-TRUSTED = ("fedkd.", "strategies.", "clients.", "simulations.", "torch.", "torchvision.")
-"""Where a `_target_` may point: a configuration must not be a way to run anything else."""
+TRUSTED = ("fedkd.", "strategies.", "clients.", "simulations.", "torch.nn.", "torchvision.models.")
+"""Where a `_target_` may point, and where what it names must be defined: a setting is no way to run anything else."""
 
 _LOCK = threading.Lock()
 
@@ -76,14 +76,30 @@ def expand(overrides: Sequence[str]) -> Iterator[list[str]]:
 
 def build(node: DictConfig, **arguments: Any) -> Any:
     """The object that a node's `_target_` names, with its own and these arguments."""
-    target = node.get("_target_", "")
-    if not target.startswith(TRUSTED):
-        raise UserError(
-            f"expected a _target_ under {', '.join(TRUSTED)} got '{target}'; use a class of this project or of torch."
-        )
-    made = get_object(target)
-    _check_arguments(target, made, node)
+    for part in _parts(node):
+        made = _trusted(part)
+        _check_arguments(part["_target_"], made, part)
     return instantiate(node, **arguments)
+
+
+def _parts(node: DictConfig) -> Iterator[DictConfig]:
+    """The node and every node below it that names a `_target_`."""
+    yield node
+    for child in node.values():
+        if isinstance(child, DictConfig) and "_target_" in child:
+            yield from _parts(child)
+
+
+def _trusted(node: DictConfig) -> Any:
+    """What a node's `_target_` names, if it may."""
+    target = str(node.get("_target_", ""))
+    if target.startswith(TRUSTED):
+        made = get_object(target)
+        if f"{getattr(made, '__module__', '')}.".startswith(TRUSTED):
+            return made
+    raise UserError(
+        f"expected a _target_ under {', '.join(TRUSTED)} got '{target}'; use something defined in this project."
+    )
 
 
 def options(group: str) -> list[str]:
@@ -159,6 +175,15 @@ def _check(cfg: DictConfig) -> None:
         (
             cfg.speak_every is None or (isinstance(cfg.speak_every, int) and cfg.speak_every >= 1),
             f"speak_every must be null or at least 1, got {cfg.speak_every!r}.",
+        ),
+        (
+            not cfg.strategy.anew or cfg.speak_after < cfg.rounds,
+            f"speak_after must be below rounds, got {cfg.speak_after} of {cfg.rounds}: "
+            "nobody would hear what is said; set speak_after=.",
+        ),
+        (
+            isinstance(cfg.strategy.teacher_voice, int | float) and 0 <= cfg.strategy.teacher_voice <= 1,
+            f"strategy.teacher_voice is a share from 0 to 1, got {cfg.strategy.teacher_voice!r}.",
         ),
         (cfg.split in ("test", "valid"), f"split must be test or valid, got {cfg.split!r}."),
         (

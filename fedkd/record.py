@@ -33,7 +33,8 @@ ROUND_COLUMNS = (
 accuracy      fraction of 1 on the exam's clips, empty in rounds without an exam.
 supervised .. the terms of the objective, means over the round's steps, in nats.
 lack          share of the view's training clips whose class it does not know.
-bytes_*       of the exchange in this round (exams left out); round 0 is enrolment and the teacher.
+bytes_*       of the exchange in this round (exams left out); round 0 is enrolment and a federated teacher;
+              a teacher that is pushed arrives with round 1.
 seconds       the view's own training time.
 """
 
@@ -78,9 +79,9 @@ class Record:
 
     def _replace(self, name: str, content: str | bytes) -> None:
         path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
         draft = path.with_name(path.name + ".part")
         with self._guard():
+            path.parent.mkdir(exist_ok=True)
             draft.write_bytes(content if isinstance(content, bytes) else content.encode())
             os.replace(draft, path)
 
@@ -124,11 +125,16 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        changed = _git("status", "--porcelain", "--", "fedkd", "clients", "strategies", "simulations")
+        return _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"  # installed without its repository
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
 def _installed(name: str) -> bool:

@@ -28,7 +28,9 @@ def numpy_generator(*path: str | int) -> np.random.Generator:
 
 
 def opaque_id(name: str) -> int:
-    """A 32-bit event id from an event's own name; it tells nothing of subject or class without the name list.
+    """A 32-bit event id from an event's own name, the same at every host.
+
+    No secret: whoever can list the names, as of a published data set, can hash them all and look an id up.
 
     A collision among a data set's events is refused where the events are listed.
     """

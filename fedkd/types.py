@@ -112,7 +112,8 @@ class EventLabels:
 class Clips:
     """N events as one view saw them.
 
-    ids      event ids, strictly increasing, the same in every view of an event; opaque: they tell nothing of the class.
+    ids      event ids, strictly increasing, the same in every view of an event; hashes of events' names, so they tell
+             something to whoever knows the names.
     labels   true class of each clip, UNKNOWN where the view does not know it. Of test clips it is always known.
     streams  modality -> [N ...]: "rgb" uint8 [N T H W 3], "skeleton" [N T J 3] as the
              data set prepared it, "pose2d" [N T J 2],

@@ -9,7 +9,16 @@ format's header:
 | events   | ArrayRecord  | `EventLabels`: ids uint32, classes uint8           | 5 N                           |
 | soft     | ArrayRecord  | `SoftLabels`: ids uint32, probs and weight float16 | N (2 K + 6)                   |
 | weights  | ArrayRecord  | a network's `state_dict`, float32 (or float16)     | 4 (2) a number                |
-| tally    | MetricRecord | sums and a count                                   | 8 a number                    |
+| tally    | MetricRecord | each term's sum over the steps, and their count    | 8 a number                    |
+| clips    | MetricRecord | how many training clips a view has                 | 8                             |
+| clock    | MetricRecord | seconds a round took, share of labels a view lacks | 16                            |
+| failed   | ConfigRecord | why a view could not answer                        | its length                    |
+| answers  | ArrayRecord  | at an exam: `SoftLabels` of the exam's clips       | as soft                       |
+| truth    | ArrayRecord  | at an exam: their true classes, as `EventLabels`   | as events                     |
+| student  | ConfigRecord | at an exam: the hash of a student's weights        | 64                            |
+
+Beside the letters a message has one `about`: round, views, what is wished for. Exams measure a run; a host that must
+not tell exam answers takes part without them.
 """
 
 from __future__ import annotations
@@ -74,8 +83,9 @@ def unpack_soft(record: Record) -> SoftLabels:
 
 def pack_events(labels: EventLabels) -> ArrayRecord:
     """Event labels for the wire; at most 256 classes."""
-    if len(labels) and int(labels.classes.max()) > 255:
-        raise WireError(f"expected classes 0..255 for one byte each, got class {int(labels.classes.max())}.")
+    if len(labels) and not 0 <= int(labels.classes.min()) <= int(labels.classes.max()) <= 255:
+        wrong = [c for c in labels.classes.tolist() if not 0 <= c <= 255]
+        raise WireError(f"expected classes 0..255 for one byte each, got class {wrong[0]}.")
     return ArrayRecord({"ids": _pack(labels.ids, "uint32"), "classes": _pack(labels.classes, "uint8")})
 
 

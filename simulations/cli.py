@@ -1,13 +1,12 @@
 """The command line: ``fedkd run | show | study | data``.
 
-Exit codes: 0 done; 1 a data check found something broken, or a run failed; 2 what was asked cannot be done.
+Exit codes: 0 done; 1 a data check found something broken; 2 what was asked cannot be done, or a run failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from fedkd.data.check import DataReport, render
 from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import load as read
+from simulations.local import cores
 from simulations.show import compare, show
 
 _DATA_VERBS = {"check": "check", "show": "contact_sheet"}
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     studied.add_argument("folder", type=Path, help="where the runs and the table go")
     studied.add_argument("overrides", nargs="+", metavar="key=value", help="what differs; seed=0,1,2 runs each")
     studied.add_argument("--against", metavar="METHOD", help="the method that the others are compared with")
-    studied.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at once (default: cores)")
+    studied.add_argument("--jobs", type=int, help="runs at once (default: cores)")
     studied.set_defaults(act=_study)
     shown = verbs.add_parser("show", help="print results again: fedkd show RESULT [RESULT ...]")
     shown.add_argument("results", nargs="+", metavar="RESULT", help="a result folder")
@@ -113,7 +113,7 @@ def _study(asked: argparse.Namespace) -> int:
     for overrides in combinations:
         load(overrides)
     command = as_command(asked.folder, asked.overrides, asked.against)
-    table = study(asked.folder, combinations, command=command, against=asked.against, jobs=asked.jobs)
+    table = study(asked.folder, combinations, command=command, against=asked.against, jobs=asked.jobs or cores())
     print(table.read_text())
     return 0
 
@@ -134,7 +134,8 @@ def run_one(overrides: Sequence[str], *, results_dir: str | None = None, name: s
     """One run in the place that the overrides name; its result folder."""
     cfg = load(overrides)
     folder = new_folder(results_dir or cfg.results_dir, name or cfg.name, overrides)
-    absolute = [] if cfg.data_dir is None else [f"data_dir='{Path(cfg.data_dir).expanduser().absolute()}'"]
+    paths = {"data_dir": cfg.data_dir, "teaching.file": cfg.teaching.file}  # a place may run elsewhere
+    absolute = [f"{key}='{Path(path).expanduser().absolute()}'" for key, path in paths.items() if path is not None]
     views = build(load([*overrides, *absolute]).data).view_names()
     settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
     build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)

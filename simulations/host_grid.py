@@ -9,10 +9,9 @@ from typing import Protocol
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
-from fedkd.errors import UserError
-from simulations.identity import become_server, stamp
+from fedkd.errors import reason_of
+from simulations.identity import Run, become_server, new_run, stamp
 
 RAISED, LOST = 2, 5
 """Flower's error codes for a ClientApp that raised and for a node that is gone."""
@@ -50,7 +49,7 @@ class HostGrid(Grid):
     @property
     def run(self) -> Run:
         """The run this grid serves."""
-        return Run.create_empty(self._run_id)
+        return new_run(self._run_id)
 
     def create_message(
         self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
@@ -99,8 +98,7 @@ def new_context(run_id: int, node_id: int, overrides: str) -> Context:
 
 def failed(message: Message, error: BaseException, code: int = RAISED) -> Message:
     """The reply of a host that could not answer."""
-    reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return Message(Error(code, reason), reply_to=message)
+    return Message(Error(code, reason_of(error)), reply_to=message)
 
 
 def _settled(message: Message, future: Future[Message]) -> Message:

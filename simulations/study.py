@@ -30,18 +30,22 @@ from fedkd.results import FUSED, Result
 from fedkd.results import load as read
 
 METHOD = "method"
-_NO_CONDITION = ("experiment", "seed", "data.fold", "split", "evaluate_every", "data.test_subjects", "data.history")
+_NO_CONDITION = ("experiment", "seed", "data.fold", "evaluate_every", "data.test_subjects", "data.history")
 
 
 def study(folder: Path, combinations: Sequence[list[str]], *, command: str, against: str | None, jobs: int) -> Path:
     """Run what is not there yet, `jobs` at a time; write and give table.md."""
+    rows = dict.fromkeys(_condition(overrides) for overrides in combinations)
+    if against is not None and against not in rows:
+        raise UserError(f"--against takes one of this study's rows, {'; '.join(rows)}, got {against!r}.")
     runs = folder / "runs"
     waiting = [overrides for overrides in combinations if _finished(runs, overrides) is None]
     context = multiprocessing.get_context("spawn")  # fresh processes: nothing of this one's threads is copied
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         ran = pool.map(_run_quietly, waiting, [str(runs)] * len(waiting))
-        for _ in track(ran, description=f"{len(combinations)} runs", total=len(waiting)):
-            pass
+        reasons = [reason for reason in track(ran, f"{len(combinations)} runs", len(waiting)) if reason]
+    if reasons:
+        raise UserError(f"{len(reasons)} of {len(combinations)} runs failed, the others are kept: {reasons[0]}")
     results = [_finished(runs, overrides) for overrides in combinations]
     answers = pd.concat([_answers(result, o) for result, o in zip(results, combinations, strict=True) if result])
     done: dict[str, list[Result]] = {_condition(o): [] for o in combinations}
@@ -53,11 +57,16 @@ def study(folder: Path, combinations: Sequence[list[str]], *, command: str, agai
     return table
 
 
-def _run_quietly(overrides: list[str], results_dir: str) -> None:
+def _run_quietly(overrides: list[str], results_dir: str) -> str | None:
+    """One run in this process; why it failed, if it did."""
     from simulations.cli import run_one
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        run_one([*overrides, "place.workers=1"], results_dir=results_dir, name=_name(overrides))
+        try:
+            run_one([*overrides, "place.workers=1"], results_dir=results_dir, name=_name(overrides))
+        except UserError as error:
+            return str(error)
+    return None
 
 
 def _name(overrides: Sequence[str]) -> str:
@@ -67,9 +76,10 @@ def _name(overrides: Sequence[str]) -> str:
 
 def _finished(runs: Path, overrides: Sequence[str]) -> Result | None:
     for folder in sorted((runs / _name(overrides)).glob("*")):
-        result = read(folder)
-        if result.summary["status"] == "finished":
-            return result
+        with contextlib.suppress(UserError):  # cut short before its summary was written
+            result = read(folder)
+            if result.summary["status"] == "finished":
+                return result
     return None
 
 
@@ -107,20 +117,20 @@ def _runs_table(done: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
 
 def _report(answers: pd.DataFrame, done: Mapping[str, Sequence[Result]], command: str, against: str | None) -> str:
     """The table in Markdown, headed by the command that made it."""
-    first = next(iter(done.values()))[0]
-    about = first.summary
-    return "\n".join(
-        [
-            f"`{command}`",
-            "",
-            f"{about['dataset']}, {about['protocol']}, {about['split']} split, {answers['seed'].nunique()} seeds, "
-            f"{answers['subject'].nunique()} subjects, {sum(map(len, done.values()))} runs, commit {_commit(first)}. "
-            f"Accuracy in %, mean ± sd over seeds; differences with 95 % intervals, paired, subjects resampled.",
-            "",
-            *_table(answers, done, against),
-            "",
-        ]
-    )
+    results = [result for of_one in done.values() for result in of_one]
+    about = results[0].summary
+    commits = ", ".join(sorted({_commit(result) for result in results}))
+    lost = sum(bool(result.failures) for result in results)
+    scope = [
+        f"{about['dataset']}, {about['protocol']}, {about['split']} split",
+        f"{answers['seed'].nunique()} seeds, {answers['subject'].nunique()} subjects, {len(results)} runs",
+        *([f"{lost} of them lost a view"] if lost else []),
+        f"commit {commits}",
+    ]
+    figures = "Accuracy in %, mean ± sd over seeds"
+    if against is not None:
+        figures += "; differences with 95 % intervals, paired, subjects resampled, seeds averaged first"
+    return "\n".join([f"`{command}`", "", f"{', '.join(scope)}. {figures}.", "", *_table(answers, done, against), ""])
 
 
 def _table(answers: pd.DataFrame, done: Mapping[str, Sequence[Result]], against: str | None) -> Iterator[str]:

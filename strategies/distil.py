@@ -8,7 +8,7 @@ views' own synchronised recordings in place of a public data set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from flwr.app import ArrayRecord
@@ -22,13 +22,14 @@ class Distil(ViewStrategy):
     """Soft labels in, consensus out.
 
     leave_one_out  a view hears the others' consensus, without its own voice.
-    first, every   the views speak after round `first` and again after every `every` rounds (None: once); what was said
-                   last stays in force.
+    first, every   the views speak after round `first` and again after every `every` rounds (None: once); a view
+                   goes by the last consensus it heard.
     """
 
     def __init__(self, setting: Setting, *, leave_one_out: bool, first: int, every: int | None) -> None:
         super().__init__(setting)
         self.leave_one_out, self.first, self.every = leave_one_out, first, every
+        self._letters: dict[str, Letter] = {}  # what is told until its view has answered
 
     def speaks(self, server_round: int) -> bool:
         """Whether the views speak after this round; after the last one nobody would listen."""
@@ -37,35 +38,34 @@ class Distil(ViewStrategy):
         return again and server_round < self.setting.rounds
 
     def tell(self, view: str, server_round: int, arrays: ArrayRecord) -> Letter:
-        """The consensus, in the round after the views spoke, on the events that `view` asked about."""
-        if not self.speaks(server_round - 1):
-            return {}
-        tables = unpack_tables(arrays)
-        if view not in tables:
-            return {}
-        spoken = [table for name, table in tables.items() if not (self.leave_one_out and name == view)]
-        heard = [table for table in spoken if bool((table.weight > 0).any())]
-        if not heard:
-            return {}
-        pooled = self.setting.rule(heard)
-        return {"soft": pack_soft(pooled.rows(torch.isin(pooled.ids, tables[view].ids)))}
+        """The consensus, until the view has answered."""
+        return self._letters.get(view, {})
 
     def wish(self, server_round: int) -> dict[str, bool]:
         """Soft labels, in the rounds after which the views speak."""
         return {"wants_soft": self.speaks(server_round)}
 
     def hear(self, server_round: int, answers: Mapping[str, Letter], arrays: ArrayRecord) -> ArrayRecord:
-        """Every view's latest table; a view that fell silent is no longer heard."""
-        if not self.speaks(server_round):
+        """Pool what the views said; their tables are the checkpoint. A view that fell silent is no longer heard."""
+        self._letters = {view: letter for view, letter in self._letters.items() if view not in answers}
+        spoken = {view: letter["soft"] for view, letter in answers.items() if "soft" in letter}
+        if not spoken:
             return arrays
-        tables = {view: letter["soft"] for view, letter in answers.items() if "soft" in letter}
-        return ArrayRecord({f"{view}/{name}": array for view, table in tables.items() for name, array in table.items()})  # type: ignore[misc]
+        self._letters = self._replies({view: unpack_soft(table) for view, table in spoken.items()})
+        return ArrayRecord({f"{view}/{name}": array for view, table in spoken.items() for name, array in table.items()})  # type: ignore[misc]
 
+    def _replies(self, tables: Mapping[str, SoftLabels]) -> dict[str, Letter]:
+        """For each view the consensus on the events that it asked about."""
+        everybody = None if self.leave_one_out else self._pool(tables.values())
+        replies: dict[str, Letter] = {}
+        for view, asked in tables.items():
+            others = (table for name, table in tables.items() if name != view)
+            pooled = self._pool(others) if self.leave_one_out else everybody
+            if pooled is not None:
+                replies[view] = {"soft": pack_soft(pooled.rows(torch.isin(pooled.ids, asked.ids)))}
+        return replies
 
-def unpack_tables(arrays: ArrayRecord) -> dict[str, SoftLabels]:
-    """The views' tables in what travels from round to round, in name order."""
-    found: dict[str, ArrayRecord] = {}
-    for key in sorted(arrays):
-        view, _, name = key.rpartition("/")
-        found.setdefault(view, ArrayRecord())[name] = arrays[key]
-    return {view: unpack_soft(table) for view, table in found.items()}
+    def _pool(self, tables: Iterable[SoftLabels]) -> SoftLabels | None:
+        """The rule over the tables of those who do not abstain; None when all do."""
+        heard = [table for table in tables if bool((table.weight > 0).any())]
+        return self.setting.rule(heard) if heard else None

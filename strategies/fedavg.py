@@ -12,7 +12,7 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
-from fedkd.wire import Letter, pack_weights, unpack_weights
+from fedkd.wire import Letter, number, pack_weights, unpack_weights
 from strategies.views import ViewStrategy
 
 
@@ -28,13 +28,16 @@ class FedAvg(ViewStrategy):
         return {"wants_weights": True}
 
     def hear(self, server_round: int, answers: Mapping[str, Letter], arrays: ArrayRecord) -> ArrayRecord:
-        """The mean of the weights, each view weighing by its training clips."""
-        states = [unpack_weights(letter["weights"]) for letter in answers.values()]
-        return pack_weights(average(states, [self.setting.num_clips[view] for view in answers]))
+        """The mean of the weights of the views that learned something, each weighing by its training clips."""
+        taught = {view: letter for view, letter in answers.items() if number(letter["tally"], "count")}
+        if not taught:
+            return arrays
+        states = [unpack_weights(letter["weights"]) for letter in taught.values()]
+        return pack_weights(average(states, [self.setting.num_clips[view] for view in taught]))
 
     def remind(self, arrays: ArrayRecord) -> Letter:
         """The exam is the averaged student's."""
-        return {"weights": arrays}
+        return {"weights": arrays} if len(arrays) else {}
 
 
 def average(states: Sequence[Mapping[str, Tensor]], counts: Sequence[int]) -> dict[str, Tensor]:

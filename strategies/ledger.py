@@ -14,7 +14,7 @@ EXAM = -1
 
 
 class Ledger:
-    """Both directions of every exchange. Round 0 is what happens before the first: enrolment and the teacher."""
+    """Both directions of every exchange. Round 0 is what happens before the first: enrolment, a federated teacher."""
 
     def __init__(self) -> None:
         self._up: Counter[tuple[int, str]] = Counter()

@@ -57,7 +57,7 @@ class Observer:
             yield {"round": 0, "view": view, "status": "enrolled", "bytes_up": up, "bytes_down": down}
 
     def _rows(self, notes: RoundNotes) -> Iterator[dict[str, Any]]:
-        for view in dict.fromkeys((*self.strategy.setting.pupils, *self.strategy.setting.post.roster.views)):
+        for view in dict.fromkeys((*self.strategy.setting.pupils, *self.strategy.examined)):
             up, down = self.strategy.setting.post.ledger.of(notes.round, view)
             row: dict[str, Any] = {"round": notes.round, "view": view, "bytes_up": up, "bytes_down": down}
             row["status"] = notes.failures.get(view, "ok")

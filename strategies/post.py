@@ -55,7 +55,13 @@ class Post:
                 failures |= dict.fromkeys(expected.get(node, []), _reason(reply))
             else:
                 self.ledger.received(round, reply.content)
-                answers |= letters(reply.content)
+                for view, letter in letters(reply.content).items():
+                    if view not in expected.get(node, []):
+                        continue  # a host answers for its own views
+                    if "failed" in letter:
+                        failures[view] = str(letter["failed"]["reason"])  # type: ignore[call-overload]
+                    else:
+                        answers[view] = letter
         missing = {view: reason for view, reason in failures.items() if view not in answers}
         return dict(sorted(answers.items())), missing
 

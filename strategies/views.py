@@ -67,6 +67,13 @@ class ViewStrategy(Strategy):
         self.setting = setting
         self.notes = RoundNotes()
         self._arrays = ArrayRecord()
+        self._greeted: set[str] = set()  # views that have answered a first letter
+
+    @property
+    def examined(self) -> tuple[str, ...]:
+        """The views that sit an exam: those that enrolled, or all whose recordings are pooled."""
+        roster = self.setting.post.roster.views
+        return tuple(view for view in roster if view in self.setting.pupils) or roster
 
     # What an exchange says
 
@@ -94,7 +101,7 @@ class ViewStrategy(Strategy):
         """One message for each host, with a letter for each of its views."""
         self.notes = RoundNotes(server_round)
         self._arrays = arrays
-        first = self.setting.first_letters if server_round == 1 else {}
+        first = {v: letter for v, letter in self.setting.first_letters.items() if v not in self._greeted}
         told = {view: {**self.tell(view, server_round, arrays), **first.get(view, {})} for view in self.setting.pupils}
         asked = {"round": server_round, **self.wish(server_round)}
         return self.setting.post.send("train", server_round, told, asked)
@@ -104,9 +111,8 @@ class ViewStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """What the views that answered leave for the next round."""
         answers, self.notes.failures = self.setting.post.sort(replies, server_round)
-        pupils, needed = len(self.setting.pupils), self.setting.min_views
-        if len(answers) < min(needed, pupils):
-            raise UserError(too_few(len(answers), pupils, needed, f"in round {server_round}", self.notes.failures))
+        self._require(len(answers), len(self.setting.pupils), f"in round {server_round}")
+        self._greeted |= answers.keys()
         for view, letter in answers.items():
             self.notes.tallies[view] = unpack_tally(letter["tally"])
             self.notes.clocks[view] = {name: number(letter["clock"], name) for name in letter["clock"]}
@@ -116,27 +122,34 @@ class ViewStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """An exam for every view, in the rounds that have one; the last one also saves the students."""
-        last = server_round == self.setting.rounds
-        if not last and server_round % self.setting.exam_every:
+        if not self._has_exam(server_round):
             return []
+        last = server_round == self.setting.rounds
         asked = {"round": server_round} | ({"save_to": self.setting.save_to} if last and self.setting.save_to else {})
-        told = {view: self.remind(arrays) for view in self.setting.post.roster.views}
+        told = {view: self.remind(arrays) for view in self.examined}
         return self.setting.post.send("evaluate", EXAM, told, asked)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Every view's marks, and the marks of the views fused."""
-        replies = list(replies)
-        if not replies:
+        if not self._has_exam(server_round):
             return None
         answers, failures = self.setting.post.sort(replies, EXAM)
         self.notes.failures |= failures
+        self._require(len(answers), len(self.examined), f"at the exam of round {server_round}")
         for view, letter in answers.items():
             soft, truth = unpack_soft(letter["answers"]), unpack_events(letter["truth"])
             self.notes.marks[view] = Marks(soft, truth)
             self.notes.digests[view] = str(letter["student"]["digest"])  # type: ignore[call-overload]
-        if self.notes.marks:
-            self.notes.fused = fuse(self.notes.marks, self.setting.rule)
+        self.notes.fused = fuse(self.notes.marks, self.setting.rule)
         return None
 
     def summary(self) -> None:
         """Nothing to say before the first round: the record says it."""
+
+    def _has_exam(self, server_round: int) -> bool:
+        return server_round == self.setting.rounds or server_round % self.setting.exam_every == 0
+
+    def _require(self, answered: int, asked: int, when: str) -> None:
+        needed = self.setting.min_views
+        if answered < min(needed, asked):
+            raise UserError(too_few(answered, asked, needed, when, self.notes.failures))

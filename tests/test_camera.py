@@ -1,14 +1,24 @@
 """A view at work: what it knows, whom it listens to, and that a pause changes nothing."""
 
+import pytest
 import torch
 
 from clients.camera import Camera, Habits
 from fedkd.assemble import student_course, teacher_course
 from fedkd.config import build, load
+from fedkd.errors import UserError
 from fedkd.learn.pupil import digest
 from fedkd.types import UNKNOWN, EventLabels, SoftLabels
 
-JOB = ("data=tiny", "student=imu_tcn", "teacher=tcn", "teaching.rounds=1", "rounds=4", "data.labels=0.25")
+JOB = (
+    "data=tiny",
+    "student=imu_tcn",
+    "teacher=tcn",
+    "teaching.rounds=1",
+    "rounds=4",
+    "speak_after=2",
+    "data.labels=0.25",
+)
 
 
 def camera(*overrides: str, view: str = "v01", **habits: object) -> Camera:
@@ -112,3 +122,25 @@ def test_a_view_that_learned_nothing_asks_and_abstains() -> None:
     assert len(asked) and (asked.weight == 0).all()
     fresh.train(1)
     assert (fresh.speak().weight == 1).all()
+
+
+def test_a_consensus_of_nothing_is_none() -> None:
+    seen = camera(anew_after=2)
+    student = seen.pupil
+    seen.hear_consensus(SoftLabels.empty(3), 3)
+    assert seen.pupil is student and not seen.heard_since
+
+
+def test_a_student_that_waits_in_vain_ends_at_a_low_rate() -> None:
+    """Planned over the rounds before the views speak, its cosine would climb again afterwards."""
+    seen = camera(anew_after=2)
+    rates = []
+    for round in range(1, 5):
+        seen.train(round)
+        rates.append(seen.pupil.optimiser.param_groups[0]["lr"])
+    assert rates[3] < rates[2] and rates[3] < 0.3 * max(rates)
+
+
+def test_a_student_for_recordings_that_are_not_there_is_refused() -> None:
+    with pytest.raises(UserError, match="the student sees rgb, but v01 has"):
+        camera("student=rgb_small")

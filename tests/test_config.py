@@ -31,6 +31,8 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["rounds=x"], "rounds must be an int, got 'x'"),
         (["rounds=0"], "rounds must be at least 1"),
         (["objective.teacher=a"], "objective.teacher must be a float"),
+        (["rounds=5"], "speak_after must be below rounds"),
+        (["strategy.teacher_voice=2"], "teacher_voice is a share"),
         (["split=train"], "split must be test or valid"),
         (["rounds"], "Error parsing override 'rounds'"),
         (["teaching.origin=heaven"], "teaching.origin must be"),
@@ -50,6 +52,20 @@ def test_what_cannot_be_is_refused_in_a_sentence(overrides: list[str], sentence:
 def test_a_target_outside_the_project_is_refused() -> None:
     with pytest.raises(UserError, match="_target_ under"):
         build(OmegaConf.create({"_target_": "os.system", "command": "true"}))
+
+
+@pytest.mark.parametrize(
+    "target", ["torch.utils.collect_env.run", "fedkd.record.os.getcwd", "torch.nn.modules.module.warnings.warn"]
+)
+def test_a_way_through_a_trusted_module_to_another_is_refused(target: str) -> None:
+    with pytest.raises(UserError, match="_target_ under"):
+        build(OmegaConf.create({"_target_": target}))
+
+
+def test_a_nested_target_is_refused_too() -> None:
+    node = {"_target_": "fedkd.data.reprojection.Reprojection", "augment": {"_target_": "pathlib.Path"}}
+    with pytest.raises(UserError, match=r"pathlib.Path"):
+        build(OmegaConf.create(node))
 
 
 def test_an_argument_of_the_wrong_kind_is_refused() -> None:

@@ -93,6 +93,13 @@ def test_a_view_whose_recordings_cannot_be_read_is_named_and_left_out(workers, t
     assert "cannot be read" in told["failures"][0]["reason"]
 
 
+def test_a_broken_view_leaves_the_other_views_of_its_host_alone(tmp_path):
+    folder = run(tmp_path, "data.views=4", "data.broken_view=v02", "place.workers=1", "place.hosts=2")
+    said = summary(folder)
+    assert sorted(said["accuracy"]) == ["v01", "v03", "v04"]
+    assert [failure["view"] for failure in said["failures"]] == ["v02"]
+
+
 def test_when_all_clients_fail_the_run_ends_with_their_reason(monkeypatch, tmp_path):
     def stumble():
         raise RuntimeError("no power")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,11 +10,13 @@ from fedkd.consensus.mean import mean_consensus
 from fedkd.errors import UserError
 from fedkd.types import EventLabels, SoftLabels, Tally
 from fedkd.wire import address, letters, pack_soft, pack_tally, pack_weights, unpack_events, unpack_soft, unpack_weights
+from simulations.host_grid import HostGrid
 from simulations.identity import become_server, stamp
+from strategies.alone import Alone
 from strategies.distil import Distil
 from strategies.enrol import event_letters
 from strategies.exam import Marks, fuse
-from strategies.fedavg import average
+from strategies.fedavg import FedAvg, average
 from strategies.ledger import Ledger
 from strategies.post import Post
 from strategies.roster import Roster, deal
@@ -44,6 +46,11 @@ def setting(**changes: object) -> Setting:
         "save_to": "",
     }
     return Setting(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def nowhere() -> HostGrid:
+    """A grid without hosts: the strategies only hand it on."""
+    return HostGrid(None, 1)  # type: ignore[arg-type]
 
 
 # Dealing
@@ -190,6 +197,46 @@ def test_fused_answers_cover_every_event_that_any_view_saw() -> None:
 
     fused = fuse({view: marks(table) for view, table in TABLES.items()}, mean_consensus)
     assert fused.truth.ids.tolist() == [1, 2, 3] and fused.truth.classes.tolist() == [0, 1, 1]
+
+
+def test_a_view_is_greeted_until_it_has_answered() -> None:
+    greeting = {view: {"events": pack_soft(soft([1], [0.5]))} for view in ("v01", "v02", "v03")}
+    strategy = Alone(setting(first_letters=greeting))
+
+    def greeted(round: int) -> set[str]:
+        messages = list(strategy.configure_train(round, ArrayRecord(), ConfigRecord(), nowhere()))
+        for message in messages:
+            stamp(message)
+        said = {view for m in messages for view, letter in letters(m.content).items() if "events" in letter}
+        done = {"tally": pack_tally(Tally(1)), "clock": MetricRecord({"seconds": 1.0})}
+        strategy.aggregate_train(round, [reply(messages[0], {"v01": done})])
+        return said
+
+    assert greeted(1) == {"v01", "v02", "v03"}
+    assert greeted(2) == {"v02", "v03"}
+
+
+def test_an_exam_that_nobody_sits_ends_the_run() -> None:
+    strategy = Alone(setting(rounds=1))
+    strategy.configure_evaluate(1, ArrayRecord(), ConfigRecord(), nowhere())
+    with pytest.raises(UserError, match="0 of 3 views answered at the exam of round 1"):
+        strategy.aggregate_evaluate(1, [])
+
+
+def test_a_host_answers_for_its_own_views_only() -> None:
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger())
+    one, two = post.send("train", 1, {"v01": {}, "v02": {}}, {"round": 1})
+    stamp(one), stamp(two)
+    tally = {"tally": pack_tally(Tally(1))}
+    answers, failures = post.sort([reply(two, {"v01": tally, "v09": tally})], 1)
+    assert not answers and set(failures) == {"v01", "v02"}
+
+
+def test_a_view_that_learned_nothing_does_not_dilute_the_average() -> None:
+    strategy = FedAvg(setting())
+    weights = {view: pack_weights({"w": torch.tensor([value])}) for view, value in (("v01", 1.0), ("v02", 9.0))}
+    answers = {v: {"weights": w, "tally": pack_tally(Tally(int(v == "v01")))} for v, w in weights.items()}
+    assert unpack_weights(strategy.hear(1, answers, ArrayRecord()))["w"].tolist() == [1.0]
 
 
 def test_letters_of_unknown_hosts_do_no_harm() -> None:

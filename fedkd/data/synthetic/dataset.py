@@ -69,6 +69,11 @@ class Synthetic:
             raise UserError(
                 f"data.modalities takes some of {', '.join(MODALITIES)}, got {', '.join(sorted(unknown)) or 'none'}."
             )
+        if self.views < 2 or self.size < 16 or not 2 <= self.frames <= FRAMES:
+            raise UserError(
+                f"synthetic data needs 2 or more views, 16 or more pixels and 2..{FRAMES} frames, "
+                f"got views={self.views} size={self.size} frames={self.frames}."
+            )
         if not 0 < self.labels <= 1:
             raise UserError(f"data.labels is a share of the training clips, above 0 and up to 1, got {self.labels}.")
         for split in FIRST_SUBJECT:
