@@ -14,7 +14,7 @@ from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import Lesson, plain_lesson, spread
 from fedkd.learn.predict import confident_guesses
-from fedkd.learn.pupil import Pupil, digest
+from fedkd.learn.pupil import Pupil, digest, under
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, View
 
 
@@ -46,7 +46,7 @@ class Camera:
         self.course, self.teacher_course, self.habits = student, teacher, habits
         self.told = EventLabels.none()
         self.consensus = SoftLabels.empty(view.num_classes)
-        self.heard_since = 0  # the round before which the first consensus came; 0: none yet
+        self.first_heard = 0  # the round whose letter brought the first consensus; 0: none yet
         self.pupil = self._new_student()
         self.teacher = None if teacher is None else self._new_pupil(teacher, "teacher")
         self.teacher_adopted = False
@@ -91,8 +91,8 @@ class Camera:
         """Remember the latest consensus, told before `round`; one of nothing is none."""
         if not bool((consensus.weight > 0).any()):
             return
-        if self.listens and not self.heard_since:
-            self.heard_since = round
+        if self.listens and not self.first_heard:
+            self.first_heard = round
             if self.habits.anew_after is not None:
                 self.pupil = self._new_student("anew")
         self.consensus = consensus
@@ -117,8 +117,8 @@ class Camera:
         """One round of the student on all that is known and believed of its clips."""
         if self.teacher is not None and not self.taught_teacher:
             self._teach_teacher_here()
-        hears = self.listens and self.heard_since > 0
-        listening = self.lack * self.course.objective.ramp(round - self.heard_since) if hears else 0.0
+        hears = self.listens and self.first_heard > 0
+        listening = self.lack * self.course.objective.ramp(round - self.first_heard) if hears else 0.0
         rounds = self._rounds_of_this_student(round)
         lesson = self._lesson()
         return self.course.teach(self.pupil, lesson, round, self._chance("student"), rounds=rounds, listening=listening)
@@ -171,18 +171,18 @@ class Camera:
             flat |= {f"teacher.{name}": value for name, value in self.teacher.state().items()}
         flat |= {"told.ids": self.told.ids, "told.classes": self.told.classes}
         flat |= {name: getattr(self.consensus, name.removeprefix("consensus.")) for name in _CONSENSUS}
-        flat |= {"heard_since": torch.tensor(self.heard_since), "teacher_adopted": torch.tensor(self.teacher_adopted)}
+        flat |= {"first_heard": torch.tensor(self.first_heard), "teacher_adopted": torch.tensor(self.teacher_adopted)}
         return save_tensors({name: value.contiguous() for name, value in flat.items()})
 
     def restore(self, state: bytes) -> None:
         """Go on from a `state()`, with the same bits."""
         flat = load_tensors(state)
-        self.pupil.restore(_under("pupil.", flat))
+        self.pupil.restore(under("pupil.", flat))
         if self.teacher is not None:
-            self.teacher.restore(_under("teacher.", flat))
+            self.teacher.restore(under("teacher.", flat))
         self.told = EventLabels(flat["told.ids"], flat["told.classes"])
         self.consensus = SoftLabels(*(flat[name] for name in _CONSENSUS))
-        self.heard_since = int(flat["heard_since"])
+        self.first_heard = int(flat["first_heard"])
         self.teacher_adopted = bool(flat["teacher_adopted"])
 
     # Inside
@@ -208,11 +208,11 @@ class Camera:
         A student that waits in vain has all rounds to itself.
         """
         first = self.habits.anew_after
-        waits = first is not None and self.listens and not self.heard_since and round <= first
+        waits = first is not None and self.listens and not self.first_heard and round <= first
         if waits:
             return min(first or 0, self.course.rounds)
         return (
-            self.course.rounds - self.heard_since + 1 if first is not None and self.heard_since else self.course.rounds
+            self.course.rounds - self.first_heard + 1 if first is not None and self.first_heard else self.course.rounds
         )
 
     def _chance(self, role: str) -> tuple[int, str, str]:
@@ -238,7 +238,3 @@ class Camera:
 
 
 _CONSENSUS = ("consensus.ids", "consensus.probs", "consensus.weight")
-
-
-def _under(prefix: str, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}

@@ -25,7 +25,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
-from fedkd.results import FUSED, MEAN, Result, comparable, heading, human_bytes, labels, percent
+from fedkd.record import FUSED
+from fedkd.results import MEAN, Result, comparable, heading, human_bytes, labels, percent
 
 VIEW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8860B")
 """Okabe and Ito's hues; their yellow, which white paper swallows, is darker here."""

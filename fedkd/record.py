@@ -24,6 +24,9 @@ from typing import Any
 
 from fedkd.errors import UserError
 
+FUSED = "fused"
+"""Name of the row that holds the views' pooled answers."""
+
 ROUND_COLUMNS = (
     "round", "view", "status", "accuracy", "supervised", "teacher", "consensus", "pseudo",
     "lack", "bytes_up", "bytes_down", "seconds",

@@ -13,8 +13,8 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from fedkd.plots import draw
+from fedkd.record import FUSED
 from fedkd.results import (
-    FUSED,
     TERMS,
     Result,
     by_view,

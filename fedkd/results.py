@@ -24,10 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from fedkd.errors import UserError
-from fedkd.record import ROUND_COLUMNS
-
-FUSED = "fused"
-"""The row that holds the views' pooled answers; `strategies.exam` writes it."""
+from fedkd.record import FUSED, ROUND_COLUMNS
 
 MEAN = "mean"
 """The mean over the views."""

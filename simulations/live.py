@@ -26,7 +26,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedkd.errors import UserError
-from fedkd.results import FUSED, MEAN, Result, heading, human_bytes, human_seconds, load, percent
+from fedkd.record import FUSED
+from fedkd.results import MEAN, Result, heading, human_bytes, human_seconds, load, percent
 
 _POLL_SECONDS = 0.5  # a look costs a `stat`, and a few milliseconds after each round
 _SPARKS = "▁▂▃▄▅▆▇█"

@@ -10,8 +10,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from fedkd.record import FUSED
 from fedkd.results import (
-    FUSED,
     TERMS,
     Result,
     by_view,

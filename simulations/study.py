@@ -25,8 +25,8 @@ from rich.progress import track
 from fedkd.config import build, load
 from fedkd.errors import UserError
 from fedkd.metrics.paired_bootstrap import paired_bootstrap
-from fedkd.record import new_folder
-from fedkd.results import FUSED, Result
+from fedkd.record import FUSED, new_folder
+from fedkd.results import Result
 from fedkd.results import load as read
 
 METHOD = "method"

@@ -15,8 +15,6 @@ from torch import Tensor
 from fedkd.types import EventLabels, SoftLabels
 
 Consensus = Callable[[Sequence[SoftLabels]], SoftLabels]
-FUSED = "fused"
-"""Name of the row that holds the views' pooled answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import Any
 from flwr.app import ArrayRecord
 from safetensors.torch import save
 
-from fedkd.record import Record
+from fedkd.record import FUSED, Record
 from fedkd.wire import unpack_weights
-from strategies.exam import FUSED, Marks
+from strategies.exam import Marks
 from strategies.post import Failures
 from strategies.views import RoundNotes, ViewStrategy
 

@@ -71,7 +71,7 @@ def test_a_student_begins_anew_at_its_first_consensus_only() -> None:
     assert second is not first and second.step == 0
     seen.train(3)
     seen.hear_consensus(consensus_for(seen), 4)
-    assert seen.pupil is second and seen.heard_since == 3
+    assert seen.pupil is second and seen.first_heard == 3
 
 
 def test_a_consensus_is_learned_from() -> None:
@@ -103,7 +103,7 @@ def test_a_camera_packed_and_unpacked_goes_on_with_the_same_bits() -> None:
         seen.train(3)
     resumed = camera(anew_after=2)
     resumed.restore(paused.state())
-    assert (resumed.lack, resumed.heard_since) == (paused.lack, paused.heard_since)
+    assert (resumed.lack, resumed.first_heard) == (paused.lack, paused.first_heard)
     assert [straight.train(4), digest(straight.pupil.net.state_dict())] == [
         resumed.train(4),
         digest(resumed.pupil.net.state_dict()),
@@ -128,7 +128,7 @@ def test_a_consensus_of_nothing_is_none() -> None:
     seen = camera(anew_after=2)
     student = seen.pupil
     seen.hear_consensus(SoftLabels.empty(3), 3)
-    assert seen.pupil is student and not seen.heard_since
+    assert seen.pupil is student and not seen.first_heard
 
 
 def test_a_student_that_waits_in_vain_ends_at_a_low_rate() -> None:

@@ -95,11 +95,11 @@ class Pupil:
 
     def restore(self, flat: Mapping[str, Tensor]) -> None:
         """Go on from a `state()`."""
-        self.net.load_state_dict(_under("net.", flat))
+        self.net.load_state_dict(under("net.", flat))
         if self.average is not None:
-            self.average.load_state_dict(_under("average.", flat))
+            self.average.load_state_dict(under("average.", flat))
         memory: dict[int, dict[str, Tensor]] = {}
-        for key, value in _under("optimiser.", flat).items():
+        for key, value in under("optimiser.", flat).items():
             index, name = key.split(".")
             memory.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": memory, "param_groups": self.optimiser.state_dict()["param_groups"]})
@@ -116,7 +116,8 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     return sha.hexdigest()
 
 
-def _under(prefix: str, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
     return {key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}
 
 
