@@ -30,14 +30,15 @@ from fedkd.results import Result
 from fedkd.results import load as read
 
 METHOD = "method"
-_NO_CONDITION = ("experiment", "seed", "data.fold", "evaluate_every", "data.test_subjects", "data.history")
+_NO_CONDITION = ("strategy", "seed", "data.fold", "data.test_subjects", "data.history")
 
 
 def study(folder: Path, combinations: Sequence[list[str]], *, command: str, against: str | None, jobs: int) -> Path:
     """Run what is not there yet, `jobs` at a time; write and give table.md."""
-    rows = dict.fromkeys(_condition(overrides) for overrides in combinations)
-    if against is not None and against not in rows:
-        raise UserError(f"--against takes one of this study's rows, {'; '.join(rows)}, got {against!r}.")
+    conditions = _conditions(combinations)
+    if against is not None and against not in conditions:
+        rows = "; ".join(dict.fromkeys(conditions))
+        raise UserError(f"--against takes one of this study's rows, {rows}, got {against!r}.")
     runs = folder / "runs"
     waiting = [overrides for overrides in combinations if _finished(runs, overrides) is None]
     context = multiprocessing.get_context("spawn")  # fresh processes: nothing of this one's threads is copied
@@ -47,10 +48,11 @@ def study(folder: Path, combinations: Sequence[list[str]], *, command: str, agai
     if reasons:
         raise UserError(f"{len(reasons)} of {len(combinations)} runs failed, the others are kept: {reasons[0]}")
     results = [_finished(runs, overrides) for overrides in combinations]
-    answers = pd.concat([_answers(result, o) for result, o in zip(results, combinations, strict=True) if result])
-    done: dict[str, list[Result]] = {_condition(o): [] for o in combinations}
-    for result, overrides in zip(results, combinations, strict=True):
-        done[_condition(overrides)] += [result] if result else []
+    named = [(condition, r, o) for condition, r, o in zip(conditions, results, combinations, strict=True) if r]
+    answers = pd.concat([_answers(result, overrides, condition) for condition, result, overrides in named])
+    done: dict[str, list[Result]] = {condition: [] for condition in conditions}
+    for condition, result, _ in named:
+        done[condition].append(result)
     _runs_table(done).to_csv(folder / "runs.csv", index=False)
     table = folder / "table.md"
     table.write_text(_report(answers, done, command, against), encoding="utf-8")
@@ -83,19 +85,23 @@ def _finished(runs: Path, overrides: Sequence[str]) -> Result | None:
     return None
 
 
-def _answers(result: Result, overrides: Sequence[str]) -> pd.DataFrame:
+def _answers(result: Result, overrides: Sequence[str], condition: str) -> pd.DataFrame:
     """Every answer of a run's last exam, with its subject and whether it was right."""
     answers = pd.read_csv(result.folder / "answers.csv")
     answers["subject"] = answers["event"].map(_subjects(load(overrides)))
     answers["right"] = (answers["guess"] == answers["truth"]).astype(float)
-    return answers.assign(method=_condition(overrides), seed=result.summary["seed"])
+    return answers.assign(method=condition, seed=result.summary["seed"])
 
 
-def _condition(overrides: Sequence[str]) -> str:
-    """The row of a run: its strategy, and what else the command says of it but for chance and rotation."""
-    said = [override for override in overrides if override.partition("=")[0] not in _NO_CONDITION]
-    rest = [override for override in said if not override.startswith("strategy=")]
-    return " ".join([load(overrides).strategy.name, *rest])
+def _conditions(combinations: Sequence[Sequence[str]]) -> list[str]:
+    """Each combination's row: its strategy, and what else tells it from others, but for chance and rotation."""
+    differing = {said for overrides in combinations for said in overrides}
+    differing -= set.intersection(*(set(overrides) for overrides in combinations))
+    rows = []
+    for overrides in combinations:
+        rest = [said for said in overrides if said in differing and said.partition("=")[0] not in _NO_CONDITION]
+        rows.append(" ".join([load(overrides).strategy.name, *rest]))
+    return rows
 
 
 def _subjects(cfg: Any) -> dict[int, int]:
