@@ -95,11 +95,10 @@ def _answers(result: Result, overrides: Sequence[str], condition: str) -> pd.Dat
 
 def _conditions(combinations: Sequence[Sequence[str]]) -> list[str]:
     """Each combination's row: its strategy, and what else tells it from others, but for chance and rotation."""
-    differing = {said for overrides in combinations for said in overrides}
-    differing -= set.intersection(*(set(overrides) for overrides in combinations))
+    common = set(combinations[0]).intersection(*combinations)
     rows = []
     for overrides in combinations:
-        rest = [said for said in overrides if said in differing and said.partition("=")[0] not in _NO_CONDITION]
+        rest = [said for said in overrides if said not in common and said.partition("=")[0] not in _NO_CONDITION]
         rows.append(" ".join([load(overrides).strategy.name, *rest]))
     return rows
 
