@@ -1,4 +1,4 @@
-"""The floors of the house: who may import whom (docs/design.md)."""
+"""The floors of the house: who may import whom (README, "The map of the house")."""
 
 import ast
 from pathlib import Path

@@ -430,7 +430,7 @@ def real() -> str:
 
 
 class TestRecordings:
-    """Counts are those of data.md, splits those of pilots.md section A."""
+    """Counts of the published files, and of the splits made from them."""
 
     def test_what_is_there(self, real: str) -> None:
         report = NwUcla(real).check()
