@@ -20,7 +20,7 @@ from typing import Any
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -79,7 +79,12 @@ def build(node: DictConfig, **arguments: Any) -> Any:
     for part in _parts(node):
         made = _trusted(part)
         _check_arguments(part["_target_"], made, part)
-    return instantiate(node, **arguments)
+    try:
+        return instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error  # Hydra wraps what a constructor says
+        raise
 
 
 def _parts(node: DictConfig) -> Iterator[DictConfig]:

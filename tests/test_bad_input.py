@@ -49,6 +49,11 @@ def test_a_missing_data_folder(capsys: pytest.CaptureFixture, tmp_path: Path) ->
     assert "nw_ucla finds no folder" in said
 
 
+def test_too_few_views(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    said = fails(capsys, "run", "data=synthetic", "data.views=1", f"results_dir={tmp_path}")
+    assert "needs 2 or more views" in said and not list(tmp_path.iterdir())
+
+
 def test_a_result_folder_that_exists(tmp_path: Path) -> None:
     Record(tmp_path / "run", CONFIG, {"seed": 0})
     with pytest.raises(UserError, match="expected a new result folder"):
