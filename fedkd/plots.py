@@ -57,6 +57,7 @@ _MARKERS = "os^"  # the second six views, and the third, share the colours of th
 _READABLE_CLASSES = 20  # up to so many, a cell holds its number
 _MARKED_ROUNDS = 20  # up to so many, a line marks each of them
 _LABEL_LETTERS = 28
+_PICTURED_VIEWS = 12  # a picture of more than so many shows some of them
 _LINE_HEIGHT = 0.065  # of a panel: two direct labels closer than this are moved apart
 
 
@@ -77,7 +78,7 @@ def accuracy_figure(result: Result, baselines: Sequence[Result] = ()) -> Figure:
     examinees, colours = _examinees(result), view_colours(result.views)
     panels: dict[str, Lines] = {}
     if not baselines:
-        panels["Accuracy of each view, by round"] = {
+        panels[f"Accuracy of each view, by round{_of_how_many(result)}"] = {
             _named(view): (
                 result.history(view),
                 {"color": colours[view], "marker": _MARKERS[i // len(VIEW_COLOURS) % 3]},
@@ -158,7 +159,7 @@ def confusion_figure(result: Result) -> Figure:
         empty = any((table.sum(1) == 0).any() for table in result.confusion.values())
         bar.set_label("share of the true class" + (" (grey: no clips)" if empty else ""))
         bar.outline.set_visible(False)  # type: ignore[operator]
-        figure.suptitle(f"Who is taken for what: {heading(result)}", fontsize=12)
+        figure.suptitle(f"Who is taken for what: {heading(result)}{_of_how_many(result)}", fontsize=12)
     return figure
 
 
@@ -296,7 +297,21 @@ def _columns(count: int) -> int:
 
 
 def _examinees(result: Result) -> list[str]:
-    return [*result.views, *([FUSED] if len(result.history(FUSED)) else [])]
+    return [*_pictured(result), *([FUSED] if len(result.history(FUSED)) else [])]
+
+
+def _pictured(result: Result) -> list[str]:
+    """All views, or of very many some from the worst to the best, at even steps of rank."""
+    if len(result.views) <= _PICTURED_VIEWS:
+        return list(result.views)
+    last = {view: history.iloc[-1] if len(history := result.history(view)) else 0.0 for view in result.views}
+    ranked = sorted(result.views, key=lambda view: last[view])
+    return sorted(ranked[rank] for rank in np.linspace(0, len(ranked) - 1, _PICTURED_VIEWS).round().astype(int))
+
+
+def _of_how_many(result: Result) -> str:
+    some = len(_pictured(result)) < len(result.views)
+    return f" ({_PICTURED_VIEWS} of {len(result.views)}, from the worst to the best)" if some else ""
 
 
 def _named(view: str) -> str:

@@ -23,9 +23,10 @@ not tell exam answers takes part without them.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
@@ -37,39 +38,45 @@ Letter = dict[str, Record]
 """The records of one view in one message, by kind."""
 
 _RAW = "fedkd.raw"
+_DTYPE = {str(dtype).removeprefix("torch."): dtype for dtype in (
+    torch.float32, torch.float16, torch.float64, torch.int64, torch.int32, torch.uint32, torch.uint8, torch.bool,
+)}  # fmt: skip
+_NAME = {dtype: name for name, dtype in _DTYPE.items()}
+
+assert sys.byteorder == "little", "raw arrays are little-endian; no big-endian machine was ever tried"
 
 
 class WireError(ValueError):
     """A record that does not hold what its kind promises."""
 
 
-def _pack(values: Tensor, dtype: str) -> Array:
-    numbers = values.detach().numpy().astype(np.dtype(dtype).newbyteorder("<"), copy=False)
-    return Array(dtype, tuple(numbers.shape), _RAW, np.ascontiguousarray(numbers).tobytes())
+def _pack(values: Tensor, dtype: torch.dtype) -> Array:
+    numbers = values.detach().to(dtype).contiguous()
+    return Array(_NAME[dtype], tuple(numbers.shape), _RAW, numbers.numpy().tobytes())
 
 
 def _unpack(record: Record, name: str) -> Tensor:
-    if not isinstance(record, ArrayRecord) or name not in record:
+    array = record.get(name)
+    if not isinstance(array, Array):
         raise WireError(f"expected an array '{name}' in an ArrayRecord, got {type(record).__name__} {sorted(record)}.")
-    array = record[name]
-    dtype = np.dtype(array.dtype).newbyteorder("<")
-    expected = dtype.itemsize * int(np.prod(array.shape, dtype=np.int64))
-    if array.stype != _RAW or len(array.data) != expected:
+    dtype, count = _DTYPE.get(array.dtype), math.prod(array.shape)
+    if dtype is None or array.stype != _RAW or len(array.data) != count * dtype.itemsize:
         raise WireError(
-            f"expected {expected} raw bytes for '{name}' {array.dtype}{list(array.shape)}, "
-            f"got {len(array.data)} bytes of '{array.stype}'."
+            f"expected '{name}' as raw bytes of one of {', '.join(_DTYPE)}, {count} numbers in shape "
+            f"{list(array.shape)}, got {len(array.data)} bytes of {array.dtype} as '{array.stype}'."
         )
-    numbers = np.frombuffer(array.data, dtype).reshape(array.shape)
-    return torch.from_numpy(numbers.astype(numbers.dtype.newbyteorder("=")))
+    if not count:
+        return torch.empty(array.shape, dtype=dtype)
+    return torch.frombuffer(bytearray(array.data), dtype=dtype).view(array.shape)
 
 
 def pack_soft(labels: SoftLabels) -> ArrayRecord:
     """Soft labels for the wire; probabilities are rounded to float16 (error at most 2^-11 of each)."""
     return ArrayRecord(
         {
-            "ids": _pack(labels.ids, "uint32"),
-            "probs": _pack(labels.probs, "float16"),
-            "weight": _pack(labels.weight, "float16"),
+            "ids": _pack(labels.ids, torch.uint32),
+            "probs": _pack(labels.probs, torch.float16),
+            "weight": _pack(labels.weight, torch.float16),
         }
     )
 
@@ -86,7 +93,7 @@ def pack_events(labels: EventLabels) -> ArrayRecord:
     if len(labels) and not 0 <= int(labels.classes.min()) <= int(labels.classes.max()) <= 255:
         wrong = [c for c in labels.classes.tolist() if not 0 <= c <= 255]
         raise WireError(f"expected classes 0..255 for one byte each, got class {wrong[0]}.")
-    return ArrayRecord({"ids": _pack(labels.ids, "uint32"), "classes": _pack(labels.classes, "uint8")})
+    return ArrayRecord({"ids": _pack(labels.ids, torch.uint32), "classes": _pack(labels.classes, torch.uint8)})
 
 
 def unpack_events(record: Record) -> EventLabels:
@@ -98,9 +105,7 @@ def pack_weights(state: Mapping[str, Tensor], *, half: bool = False) -> ArrayRec
     """A `state_dict` for the wire; with `half`, floating-point weights are rounded to float16."""
     return ArrayRecord(
         {
-            name: _pack(
-                value, "float16" if half and value.is_floating_point() else str(value.dtype).removeprefix("torch.")
-            )
+            name: _pack(value, torch.float16 if half and value.is_floating_point() else value.dtype)
             for name, value in state.items()
         }
     )

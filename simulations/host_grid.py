@@ -23,8 +23,8 @@ class Hosts(Protocol):
     def node_ids(self) -> Sequence[int]:
         """The hosts there are."""
 
-    def submit(self, message: Message) -> Future[Message]:
-        """Bring a message to its host; the future is the host's reply."""
+    def submit(self, messages: Sequence[Message]) -> list[Future[Message]]:
+        """Bring messages to their hosts; each future is a host's reply."""
 
     def close(self) -> None:
         """End every process this place started."""
@@ -63,10 +63,10 @@ class HostGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Bring messages to their hosts."""
-        ids = []
-        for message in messages:
-            ids.append(stamp(message))
-            self._waiting[ids[-1]] = message, self.hosts.submit(message)
+        outgoing = list(messages)
+        ids = [stamp(message) for message in outgoing]
+        replies = self.hosts.submit(outgoing)
+        self._waiting |= dict(zip(ids, zip(outgoing, replies, strict=True), strict=True))
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:

@@ -36,11 +36,12 @@ class HostsHere:
         """1..n."""
         return list(self._contexts)
 
-    def submit(self, message: Message) -> Future[Message]:
+    def submit(self, messages: Sequence[Message]) -> list[Future[Message]]:
         """Answer at once."""
-        future: Future[Message] = Future()
-        future.set_result(answer(message, self._contexts[message.metadata.dst_node_id]))
-        return future
+        futures: list[Future[Message]] = [Future() for _ in messages]
+        for message, future in zip(messages, futures, strict=True):
+            future.set_result(answer(message, self._contexts[message.metadata.dst_node_id]))
+        return futures
 
     def close(self) -> None:
         """Let go of the cameras."""
@@ -60,9 +61,13 @@ class HostsInWorkers:
         """1..n."""
         return self._nodes
 
-    def submit(self, message: Message) -> Future[Message]:
-        """Send the message to its host's worker."""
-        return self.workers[message.metadata.dst_node_id % len(self.workers)].submit(message)
+    def submit(self, messages: Sequence[Message]) -> list[Future[Message]]:
+        """Send each message to its host's worker."""
+        replies: dict[int, Future[Message]] = {}
+        for number, worker in enumerate(self.workers):
+            share = [n for n, m in enumerate(messages) if m.metadata.dst_node_id % len(self.workers) == number]
+            replies |= zip(share, worker.submit([messages[n] for n in share]), strict=True)
+        return [replies[n] for n in range(len(messages))]
 
     def close(self) -> None:
         """End the workers."""
@@ -85,20 +90,25 @@ class _Worker:
         self.process.start()
         theirs.close()
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._last: Future[Message] | None = None
+        self._last: Future[None] | None = None
 
-    def submit(self, message: Message) -> Future[Message]:
-        """Have one message answered after those before it; the future fails when the process is gone."""
-        self._last = self._thread.submit(self._exchange, message)
-        return self._last
+    def submit(self, messages: Sequence[Message]) -> list[Future[Message]]:
+        """Have messages answered in order, after those before them; a future fails when the process is gone."""
+        replies: list[Future[Message]] = [Future() for _ in messages]
+        self._last = self._thread.submit(self._exchange, messages, replies)
+        return replies
 
-    def _exchange(self, message: Message) -> Message:
+    def _exchange(self, messages: Sequence[Message], replies: Sequence[Future[Message]]) -> None:
         try:
-            self.pipe.send(message)
-            reply: Message = self.pipe.recv()
-        except (EOFError, OSError):
-            raise ConnectionError(f"the host's process {self.process.pid} ended") from None
-        return reply
+            self.pipe.send(messages)  # all at once: what their letters share is packed once, and nobody waits for work
+            for reply in replies:
+                reply.set_result(self.pipe.recv())
+        except Exception as error:
+            gone = isinstance(error, EOFError | OSError)
+            reason = ConnectionError(f"the host's process {self.process.pid} ended") if gone else error
+            for reply in replies:
+                if not reply.done():
+                    reply.set_exception(reason)
 
     def close(self) -> None:
         """End the process: by asking where it is idle, by force where it still works on what nobody waits for."""
@@ -128,10 +138,12 @@ def _work(pipe: Connection, inherited: Sequence[Connection], run_id: int, overri
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent ends this one
     torch.set_num_threads(1)
     contexts: dict[int, Context] = {}
-    with suppress(EOFError, OSError):
-        while (message := pipe.recv()) is not None:
-            node = message.metadata.dst_node_id
-            pipe.send(answer(message, contexts.setdefault(node, new_context(run_id, node, overrides))))
+    with suppress(EOFError, OSError), ThreadPoolExecutor(max_workers=1) as outbox:  # no host waits for another's reply
+        while (messages := pipe.recv()) is not None:
+            for message in messages:
+                node = message.metadata.dst_node_id
+                reply = answer(message, contexts.setdefault(node, new_context(run_id, node, overrides)))
+                outbox.submit(pipe.send, reply)
 
 
 def run(overrides: str, folder: Path, num_views: int, *, workers: int | None, hosts: int | None) -> None:

@@ -87,9 +87,12 @@ class RayHosts:
         """1..n."""
         return self._nodes
 
-    def submit(self, message: Message) -> Future[Message]:
-        """Send the message to its host's actor; the future fails when the actor is gone."""
-        actor = self.actors[message.metadata.dst_node_id % len(self.actors)]
+    def submit(self, messages: Sequence[Message]) -> list[Future[Message]]:
+        """Send each message to its host's actor; a future fails when the actor is gone."""
+        return [self._ask(self.actors[m.metadata.dst_node_id % len(self.actors)], m) for m in messages]
+
+    @staticmethod
+    def _ask(actor: Any, message: Message) -> Future[Message]:
         future: Future[Message] = Future()
         asked: Future[Message] = actor.answer.remote(message).future()
         asked.add_done_callback(lambda done: _pass_on(done, future))

@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from fedkd.learn.pupil import digest
 from simulations.bench.job import Job
 
-LOOK_SECONDS, WEIGH_SECONDS = 0.01, 1.0
+LOOK_SECONDS, WEIGH_SECONDS = 0.02, 2.0
 HERE = Path(__file__).parent
 
 CONTENDERS = {
