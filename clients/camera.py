@@ -18,6 +18,10 @@ from fedkd.learn.pupil import Pupil, digest, under
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, View
 
 
+WHISPER = 2.0**-10
+"""Weight of an untaught student's exam answers: they count where no other view saw the event, and nowhere else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Habits:
     """What the cameras of a run have in common beside their courses.
@@ -49,7 +53,6 @@ class Camera:
         self.first_heard = 0  # the round whose letter brought the first consensus; 0: none yet
         self.pupil = self._new_student()
         self.teacher = None if teacher is None else self._new_pupil(teacher, "teacher")
-        self.teacher_adopted = False
         self._teacher_answers: tuple[str, Tensor] | None = None
 
     # What it knows
@@ -73,7 +76,7 @@ class Camera:
     @property
     def taught_teacher(self) -> bool:
         """Whether there is a teacher that has learned something, here or elsewhere."""
-        return self.teacher is not None and (self.teacher_adopted or self.teacher.step > 0)
+        return self.teacher is not None and self.teacher.taught
 
     def event_labels(self) -> EventLabels:
         """The true classes this view can tell others: of shared events it labelled itself."""
@@ -101,7 +104,6 @@ class Camera:
         """Take over a teacher that was taught elsewhere."""
         assert self.teacher is not None
         self.teacher.adopt(weights)
-        self.teacher_adopted = True
 
     # What it does
 
@@ -135,14 +137,15 @@ class Camera:
         probs = self.course.ask(self.pupil.voice, clips.streams[self.course.modality])
         if teachers:
             probs = probs.lerp(self.teacher_probs()[asked], teachers)
-        return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.step > 0)))
+        return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.taught)))
 
     def sit(self, exam: Clips) -> tuple[SoftLabels, EventLabels]:
-        """The student's answers to an exam, and the true ones."""
+        """The student's answers to an exam, and the true ones; an untaught one must guess, in a whisper."""
         if len(exam) == 0:
             return SoftLabels.empty(self.view.num_classes), EventLabels.none()
-        answers = SoftLabels.of(exam.ids, self.course.ask(self.pupil.voice, exam.streams[self.course.modality]))
-        return answers, EventLabels(exam.ids, exam.labels)
+        probs = self.course.ask(self.pupil.voice, exam.streams[self.course.modality])
+        weight = torch.full((len(exam),), 1.0 if self.pupil.taught else WHISPER)
+        return SoftLabels.of(exam.ids, probs, weight), EventLabels(exam.ids, exam.labels)
 
     def teacher_probs(self) -> Tensor:
         """The teacher's answers on the training clips, computed once for each teacher.  N K
@@ -171,7 +174,7 @@ class Camera:
             flat |= {f"teacher.{name}": value for name, value in self.teacher.state().items()}
         flat |= {"told.ids": self.told.ids, "told.classes": self.told.classes}
         flat |= {name: getattr(self.consensus, name.removeprefix("consensus.")) for name in _CONSENSUS}
-        flat |= {"first_heard": torch.tensor(self.first_heard), "teacher_adopted": torch.tensor(self.teacher_adopted)}
+        flat |= {"first_heard": torch.tensor(self.first_heard)}
         return save_tensors({name: value.contiguous() for name, value in flat.items()})
 
     def restore(self, state: bytes) -> None:
@@ -183,7 +186,6 @@ class Camera:
         self.told = EventLabels(flat["told.ids"], flat["told.classes"])
         self.consensus = SoftLabels(*(flat[name] for name in _CONSENSUS))
         self.first_heard = int(flat["first_heard"])
-        self.teacher_adopted = bool(flat["teacher_adopted"])
 
     # Inside
 

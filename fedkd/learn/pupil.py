@@ -61,6 +61,8 @@ class Pupil:
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=schooling.learning_rate, fused=True)
         self.step = 0
+        self.taught = False
+        """Whether its weights learned something, here or elsewhere."""
 
     @property
     def voice(self) -> nn.Module:
@@ -75,6 +77,7 @@ class Pupil:
         loss.backward()
         self.optimiser.step()
         self.step += 1
+        self.taught = True
         if self.average is not None:
             _follow(self.average, self.net, min(self.schooling.ema, self.step / (self.step + 10)))
 
@@ -83,6 +86,7 @@ class Pupil:
         self.net.load_state_dict(weights)
         if self.average is not None:
             self.average.load_state_dict(weights)
+        self.taught = True
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on elsewhere with the same bits, as flat tensors."""
@@ -91,7 +95,7 @@ class Pupil:
             flat |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for index, memory in self.optimiser.state_dict()["state"].items():
             flat |= {f"optimiser.{index}.{name}": value for name, value in memory.items()}
-        return flat | {"step": torch.tensor(self.step)}
+        return flat | {"step": torch.tensor(self.step), "taught": torch.tensor(self.taught)}
 
     def restore(self, flat: Mapping[str, Tensor]) -> None:
         """Go on from a `state()`."""
@@ -103,7 +107,7 @@ class Pupil:
             index, name = key.split(".")
             memory.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": memory, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        self.step = int(flat["step"])
+        self.step, self.taught = int(flat["step"]), bool(flat["taught"])
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

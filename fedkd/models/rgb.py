@@ -14,6 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedkd.models._temporal_shift import shifted
+
 GROUPS = 4
 
 
@@ -67,15 +69,6 @@ class Block(nn.Module):
     def forward(self, x: Float[Tensor, "BT C h w"], frames: int) -> Float[Tensor, "BT C2 h2 w2"]:
         """The maps of all frames of all clips, `frames` to a clip."""
         return F.relu(self.norm(self.conv(shifted(x, frames))) + self.short(x))
-
-
-def shifted(x: Float[Tensor, "BT C h w"], frames: int, share: int = 8) -> Float[Tensor, "BT C h w"]:
-    """An eighth of the channels from the frame before, an eighth from the frame after, zeros at the clip's ends."""
-    x = x.unflatten(0, (-1, frames))  # B T C h w
-    fold = x.shape[2] // share
-    before = F.pad(x[:, :-1, :fold], (0, 0, 0, 0, 0, 0, 1, 0))
-    after = F.pad(x[:, 1:, fold : 2 * fold], (0, 0, 0, 0, 0, 0, 0, 1))
-    return torch.cat([before, after, x[:, :, 2 * fold :]], dim=2).flatten(0, 1)
 
 
 def patches(clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "BT 12 h w"]:
