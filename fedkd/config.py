@@ -108,8 +108,8 @@ def _trusted(node: DictConfig) -> Any:
 
 
 def options(group: str) -> list[str]:
-    """The names of a group's YAML files, e.g. ``options("strategy")``; one that begins with _ is for the others."""
-    return sorted(path.stem for path in (Path(__file__).parent / "conf" / group).glob("[!_]*.yaml"))
+    """The names of a group's YAML files, e.g. ``options("strategy")``."""
+    return sorted(path.stem for path in (Path(__file__).parent / "conf" / group).glob("*.yaml"))
 
 
 def defaults() -> str:

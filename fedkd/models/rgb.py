@@ -46,14 +46,21 @@ class SmallVideoNet(nn.Module):
 
     def forward(self, clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B K"]:
         """Logits of clips."""
+        return self.read(self.maps(clips))
+
+    def maps(self, clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B C T"]:
+        """What every channel makes of every frame: the last features before they are pooled."""
         batch, frames = clips.shape[:2]
         x = appearance_and_motion(self.stem(patches(clips)), frames)  # BT C H/4 W/4
         x = F.relu(self.stem_norm(x))
         for block in self.blocks:
             x = block(x, frames)  # at last BT 2C H/8 W/8
         x = self.squeeze(x).reshape(batch, frames, -1).transpose(1, 2)  # B C T
-        x = F.relu(self.over_time(x))
-        return self.head(self.dropout(torch.cat([x.mean(2), x.amax(2)], dim=1)))
+        return F.relu(self.over_time(x))
+
+    def read(self, maps: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
+        """Logits from the maps."""
+        return self.head(self.dropout(torch.cat([maps.mean(2), maps.amax(2)], dim=1)))
 
 
 class Block(nn.Module):
