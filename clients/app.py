@@ -76,8 +76,7 @@ def train_teacher(message: Message, context: Context) -> Message:
         if "weights" in letter:
             camera.adopt_teacher(unpack_weights(letter["weights"]))
         tally = camera.train_teacher(int(number(wish, "round")))
-        assert camera.teacher is not None
-        return {"tally": pack_tally(tally), "weights": pack_weights(camera.teacher.net.state_dict())}
+        return {"tally": pack_tally(tally), "weights": pack_weights(camera.teacher.pupil.net.state_dict())}
 
     return _each_view(message, context, act)
 

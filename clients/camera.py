@@ -10,12 +10,21 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from clients.mentor import Mentor
 from fedkd.errors import UserError
 from fedkd.learn.course import Course
-from fedkd.learn.lesson import Lesson, plain_lesson, spread
+from fedkd.learn.hint import Shown
+from fedkd.learn.lesson import Lesson, spread
 from fedkd.learn.predict import confident_guesses
 from fedkd.learn.pupil import Pupil, digest, under
+from fedkd.seeding import generator
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, View
+
+TEACHER = "teacher"
+"""The first mentor's role."""
+
+WHISPER = 2.0**-10
+"""Weight of an untaught student's exam answers: they count where no other view saw the event, and nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,8 @@ class Habits:
     teacher_voice  share of the teacher's opinion in what a view tells others, 0..1.
     anew_after     the round after which the views first speak, if a student that then hears a consensus begins anew
                    (born again: Furlanello et al., ICML 2018, https://arxiv.org/abs/1805.04770); None never does.
+    paired         whether teachers answer about the clip that the student sees; False shows what a loader that shuffles
+                   both sides by themselves costs.
     deaf_below     a view that lacks a smaller share of labels than this does not listen.
     """
 
@@ -35,22 +46,21 @@ class Habits:
     threshold: float = 0.9
     teacher_voice: float = 0.0
     anew_after: int | None = None
+    paired: bool = True
     deaf_below: float = 0.0
 
 
 class Camera:
     """A view's student and teacher, and the acts a message can ask of them."""
 
-    def __init__(self, view: View, student: Course, teacher: Course | None, habits: Habits) -> None:
+    def __init__(self, view: View, student: Course, teachers: Mapping[str, Course], habits: Habits) -> None:
         self.view = view
-        self.course, self.teacher_course, self.habits = student, teacher, habits
+        self.course, self.habits = student, habits
         self.told = EventLabels.none()
         self.consensus = SoftLabels.empty(view.num_classes)
         self.first_heard = 0  # the round whose letter brought the first consensus; 0: none yet
+        self.mentors = {role: Mentor(course, self._new_pupil(course, role)) for role, course in teachers.items()}
         self.pupil = self._new_student()
-        self.teacher = None if teacher is None else self._new_pupil(teacher, "teacher")
-        self.teacher_adopted = False
-        self._teacher_answers: tuple[str, Tensor] | None = None
 
     # What it knows
 
@@ -71,9 +81,9 @@ class Camera:
         return self.lack > 0 and self.lack >= self.habits.deaf_below
 
     @property
-    def taught_teacher(self) -> bool:
-        """Whether there is a teacher that has learned something, here or elsewhere."""
-        return self.teacher is not None and (self.teacher_adopted or self.teacher.step > 0)
+    def teacher(self) -> Mentor:
+        """The first mentor, which may also come from elsewhere."""
+        return self.mentors[TEACHER]
 
     def event_labels(self) -> EventLabels:
         """The true classes this view can tell others: of shared events it labelled itself."""
@@ -99,28 +109,21 @@ class Camera:
 
     def adopt_teacher(self, weights: Mapping[str, Tensor]) -> None:
         """Take over a teacher that was taught elsewhere."""
-        assert self.teacher is not None
         self.teacher.adopt(weights)
-        self.teacher_adopted = True
 
     # What it does
 
     def train_teacher(self, round: int) -> Tally:
         """One round of the teacher on this view's skeletons, with the labels known so far."""
-        assert self.teacher is not None
-        assert self.teacher_course is not None
-        stream = self.view.train.streams[self.teacher_course.modality]
-        lesson = plain_lesson(stream, self.labels, self.view.num_classes)
-        return self.teacher_course.teach(self.teacher, lesson, round, self._chance("teacher"))
+        return self.teacher.learn(self._labelled, self.view.num_classes, round, self._chance(TEACHER))
 
     def train(self, round: int) -> Tally:
         """One round of the student on all that is known and believed of its clips."""
-        if self.teacher is not None and not self.taught_teacher:
-            self._teach_teacher_here()
+        self._teach_mentors()
         hears = self.listens and self.first_heard > 0
         listening = self.lack * self.course.objective.ramp(round - self.first_heard) if hears else 0.0
         rounds = self._rounds_of_this_student(round)
-        lesson = self._lesson()
+        lesson = self._lesson(round)
         return self.course.teach(self.pupil, lesson, round, self._chance("student"), rounds=rounds, listening=listening)
 
     def speak(self) -> SoftLabels:
@@ -129,34 +132,21 @@ class Camera:
         clips = self.view.train.rows(asked)
         if len(clips) == 0:
             return SoftLabels.empty(self.view.num_classes)
-        teachers = self.habits.teacher_voice if self.taught_teacher else 0.0
+        teachers = self.habits.teacher_voice if self.mentors and self.teacher.taught else 0.0
         if teachers == 1.0:
-            return SoftLabels.of(clips.ids, self.teacher_probs()[asked])
-        probs = self.course.ask(self.pupil.voice, clips.streams[self.course.modality])
+            return SoftLabels.of(clips.ids, self.teacher.answers(self.view.train)[asked])
+        probs = self.course.ask(self.pupil.voice, clips.stream(self.course.modality))
         if teachers:
-            probs = probs.lerp(self.teacher_probs()[asked], teachers)
-        return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.step > 0)))
+            probs = probs.lerp(self.teacher.answers(self.view.train)[asked], teachers)
+        return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.taught)))
 
     def sit(self, exam: Clips) -> tuple[SoftLabels, EventLabels]:
-        """The student's answers to an exam, and the true ones."""
+        """The student's answers to an exam, and the true ones; an untaught one must guess, in a whisper."""
         if len(exam) == 0:
             return SoftLabels.empty(self.view.num_classes), EventLabels.none()
-        answers = SoftLabels.of(exam.ids, self.course.ask(self.pupil.voice, exam.streams[self.course.modality]))
-        return answers, EventLabels(exam.ids, exam.labels)
-
-    def teacher_probs(self) -> Tensor:
-        """The teacher's answers on the training clips, computed once for each teacher.  N K
-
-        Kept under the digest of the teacher's weights: another teacher can never be answered for with old answers. The
-        clips are not augmented here, so there is nothing else that could go stale.
-        """
-        assert self.teacher is not None
-        assert self.teacher_course is not None
-        key = digest(self.teacher.voice.state_dict())
-        if self._teacher_answers is None or self._teacher_answers[0] != key:
-            clips = self.view.train.streams[self.teacher_course.modality]
-            self._teacher_answers = key, self.teacher_course.ask(self.teacher.voice, clips)
-        return self._teacher_answers[1]
+        probs = self.course.ask(self.pupil.voice, exam.stream(self.course.modality))
+        weight = torch.full((len(exam),), 1.0 if self.pupil.taught else WHISPER)
+        return SoftLabels.of(exam.ids, probs, weight), EventLabels(exam.ids, exam.labels)
 
     def digest(self) -> str:
         """sha256 of the weights that answer for the student."""
@@ -167,36 +157,37 @@ class Camera:
     def state(self) -> bytes:
         """Everything this camera learned and was told, in the safetensors format."""
         flat = {f"pupil.{name}": value for name, value in self.pupil.state().items()}
-        if self.teacher is not None:
-            flat |= {f"teacher.{name}": value for name, value in self.teacher.state().items()}
+        for role, mentor in self.mentors.items():
+            flat |= {f"{role}.{name}": value for name, value in mentor.pupil.state().items()}
         flat |= {"told.ids": self.told.ids, "told.classes": self.told.classes}
         flat |= {name: getattr(self.consensus, name.removeprefix("consensus.")) for name in _CONSENSUS}
-        flat |= {"first_heard": torch.tensor(self.first_heard), "teacher_adopted": torch.tensor(self.teacher_adopted)}
+        flat |= {"first_heard": torch.tensor(self.first_heard)}
         return save_tensors({name: value.contiguous() for name, value in flat.items()})
 
     def restore(self, state: bytes) -> None:
         """Go on from a `state()`, with the same bits."""
         flat = load_tensors(state)
         self.pupil.restore(under("pupil.", flat))
-        if self.teacher is not None:
-            self.teacher.restore(under("teacher.", flat))
+        for role, mentor in self.mentors.items():
+            mentor.pupil.restore(under(f"{role}.", flat))
         self.told = EventLabels(flat["told.ids"], flat["told.classes"])
         self.consensus = SoftLabels(*(flat[name] for name in _CONSENSUS))
         self.first_heard = int(flat["first_heard"])
-        self.teacher_adopted = bool(flat["teacher_adopted"])
 
     # Inside
 
     def _new_pupil(self, course: Course, role: str, *whose: str) -> Pupil:
-        missing = {course.modality, course.taught_on} - set(self.view.train.streams)
+        seen = f"{course.modality}+{course.taught_on}".split("+")
+        missing = set(seen) - set(self.view.train.streams)
         if missing:
             there = ", ".join(self.view.train.streams)
             raise UserError(
                 f"the {role} sees {', '.join(sorted(missing))}, but {self.view.name} has {there}; "
                 f"choose another {role}=."
             )
-        shape = tuple(self.view.train.streams[course.modality].shape[1:])
-        return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role, *whose))
+        shape = tuple(self.view.train.stream(course.modality).shape[1:])
+        teachers = [mentor.pupil.net for mentor in self.mentors.values()] if role == "student" else []
+        return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role, *whose), teachers)
 
     def _new_student(self, *again: str) -> Pupil:
         whose = () if self.habits.common_start else (self.view.name,)
@@ -218,23 +209,43 @@ class Camera:
     def _chance(self, role: str) -> tuple[int, str, str]:
         return self.habits.seed, role, self.view.name
 
-    def _teach_teacher_here(self) -> None:
-        """The whole course of a teacher that never leaves this host ("train it where it stays")."""
-        assert self.teacher_course is not None
-        for round in range(1, self.teacher_course.rounds + 1):
-            self.train_teacher(round)
+    def _teach_mentors(self) -> None:
+        """Each mentor that nobody taught is taught here, by the labels and by the mentors before it."""
+        before: list[Mentor] = []
+        for role, mentor in self.mentors.items():
+            if not mentor.taught:
+                mentor.learn_here(self._labelled, self.view.num_classes, self._chance(role), before)
+            before.append(mentor)
 
-    def _lesson(self) -> Lesson:
+    @property
+    def _labelled(self) -> Clips:
+        return self.view.train.knowing(self.labels)
+
+    def _teachers_say(self, round: int) -> Tensor | None:
+        """What each taught mentor answers about the training clips; None where nobody guides.  M N K"""
+        taught = [mentor for mentor in self.mentors.values() if mentor.taught]
+        if not taught or not self.course.objective.teacher:
+            return None
+        said = torch.stack([mentor.answers(self.view.train) for mentor in taught])
+        if self.habits.paired:
+            return said
+        chance = generator(*self._chance("student"), "mispaired", round)
+        return said[:, torch.randperm(len(self.view.train), generator=chance)]
+
+    def _teachers_show(self) -> list[Shown]:
+        """Each mentor's features of the training clips, for a student that takes hints."""
+        return [mentor.features(self._labelled) for mentor in self.mentors.values()] if self.pupil.hints else []
+
+    def _lesson(self, round: int) -> Lesson:
         train = self.view.train
-        clips = train.streams[self.course.taught_on]
+        clips = train.stream(self.course.taught_on)
         consensus, trust = spread(self.consensus, train.ids)
         pseudo = torch.full_like(train.labels, UNKNOWN)
         if self.course.objective.pseudo:
-            answers = self.course.ask(self.pupil.voice, train.streams[self.course.modality])
+            answers = self.course.ask(self.pupil.voice, train.stream(self.course.modality))
             guesses = confident_guesses(answers, self.habits.threshold)
             pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
-        teacher = self.teacher_probs() if self.course.objective.teacher and self.taught_teacher else None
-        return Lesson(clips, self.labels, teacher, consensus, trust, pseudo)
+        return Lesson(clips, self.labels, self._teachers_say(round), consensus, trust, pseudo, self._teachers_show())
 
 
 _CONSENSUS = ("consensus.ids", "consensus.probs", "consensus.weight")

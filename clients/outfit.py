@@ -6,7 +6,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from clients.camera import Camera, Habits
-from fedkd.assemble import student_course, teacher_course
+from fedkd.assemble import mentor_courses, student_course
 from fedkd.config import build, load
 from fedkd.data.pool import POOLED, pool
 from fedkd.types import Clips, View
@@ -55,6 +55,7 @@ def new_camera(overrides: tuple[str, ...], name: str) -> Camera:
         threshold=cfg.objective.threshold,
         teacher_voice=cfg.strategy.teacher_voice,
         anew_after=cfg.speak_after if cfg.strategy.anew else None,
+        paired=cfg.teaching.paired,
         deaf_below=cfg.strategy.deaf_below,
     )
-    return Camera(seen, student_course(cfg), teacher_course(cfg), habits)
+    return Camera(seen, student_course(cfg, name), mentor_courses(cfg), habits)

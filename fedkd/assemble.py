@@ -10,14 +10,18 @@ from torch import nn
 
 from fedkd.config import build
 from fedkd.learn.course import Course
+from fedkd.learn.hint import MakeHint
 from fedkd.learn.objective import Objective
 from fedkd.learn.pupil import Schooling
 
 
-def student_course(cfg: DictConfig) -> Course:
-    """How the students of a run are made and taught."""
-    told = {name: cfg.objective[name] for name in ("supervised", "teacher", "consensus", "pseudo", "ramp_rounds")}
-    return _course(cfg.student, cfg, cfg.rounds, **told)
+def student_course(cfg: DictConfig, view: str = "") -> Course:
+    """How the student of a view is made and taught: in its own way where `students` names one, else as all are."""
+    told = {
+        name: cfg.objective[name] for name in ("supervised", "teacher", "consensus", "pseudo", "hint", "ramp_rounds")
+    }
+    make_hint = build(cfg.hint, _partial_=True) if cfg.hint.get("_target_") else None
+    return _course(cfg.students.get(view, cfg.student), cfg, cfg.rounds, make_hint, **told)
 
 
 def teacher_course(cfg: DictConfig) -> Course | None:
@@ -27,14 +31,26 @@ def teacher_course(cfg: DictConfig) -> Course | None:
     return _course(cfg.teacher, cfg, cfg.teaching.rounds)
 
 
-def _course(node: DictConfig, cfg: DictConfig, rounds: int, **weights: Any) -> Course:
-    objective = Objective(build(cfg.loss), label_smoothing=cfg.objective.label_smoothing, **weights)
+def mentor_courses(cfg: DictConfig) -> dict[str, Course]:
+    """The teacher and its assistants, in the order in which a host teaches them; none in a run without a teacher."""
+    teacher = teacher_course(cfg)
+    if teacher is None:
+        return {}
+    assistants = {name: _course(node, cfg, cfg.teaching.rounds) for name, node in cfg.assistants.items()}
+    return {"teacher": teacher, **assistants}
+
+
+def _course(
+    node: DictConfig, cfg: DictConfig, rounds: int, make_hint: MakeHint | None = None, **weights: Any
+) -> Course:
+    guidance = build(cfg.guidance) if cfg.guidance.get("_target_") else None
+    objective = Objective(build(cfg.loss), guidance, label_smoothing=cfg.objective.label_smoothing, **weights)
     augment = None if node.augment is None else build(node.augment)
     glimpses = None if node.get("glimpses") is None else build(node.glimpses)
     schooling = Schooling(**node.get("schooling", {}))
     taught_on = node.get("taught_on") or node.modality
     make = partial(_make, node.model)
-    return Course(node.modality, taught_on, make, augment, glimpses, schooling, objective, rounds)
+    return Course(node.modality, taught_on, make, augment, glimpses, schooling, objective, rounds, make_hint)
 
 
 def _make(node: DictConfig, clip_shape: tuple[int, ...], num_classes: int) -> nn.Module:

@@ -136,6 +136,12 @@ class Clips:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def stream(self, modality: str) -> Tensor:
+        """A stream [N ...]; "skeleton+imu" joins the vectors [N T J 3] of both, frame by frame: [N T J1+J2 3]."""
+        if "+" not in modality:
+            return self.streams[modality]
+        return torch.cat([self.streams[name] for name in modality.split("+")], dim=2)
+
     def rows(self, index: Tensor) -> Clips:
         """The clips that a boolean mask [N], or increasing positions, choose."""
         streams = {modality: stream[index] for modality, stream in self.streams.items()}

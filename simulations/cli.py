@@ -1,4 +1,4 @@
-"""The command line: ``fedkd run | show | study | data``.
+"""The command line: ``fedkd run | show | study | data | models``.
 
 Exit codes: 0 done; 1 a data check found something broken; 2 what was asked cannot be done, or a run failed.
 """
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fedkd", description="Federated multi-view learning by soft pseudo-labels.")
-    verbs = parser.add_subparsers(required=True, metavar="run | show | study | data")
+    verbs = parser.add_subparsers(required=True, metavar="run | show | study | data | models")
     run = verbs.add_parser(
         "run",
         help="run an experiment: fedkd run experiment=demo strategy=distil seed=1",
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     studied.add_argument("--against", metavar="METHOD", help="the method that the others are compared with")
     studied.add_argument("--jobs", type=int, help="runs at once (default: cores)")
     studied.set_defaults(act=_study)
+    nets = verbs.add_parser("models", help="every student and teacher: parameters, and multiply-adds a clip")
+    nets.set_defaults(act=_models)
     shown = verbs.add_parser("show", help="print results again: fedkd show RESULT [RESULT ...]")
     shown.add_argument("results", nargs="+", metavar="RESULT", help="a result folder")
     shown.add_argument("--format", choices=("text", "json"), default="text", help="json: what summary.json holds")
@@ -73,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings() -> str:
     """Every group with its options, and every other setting with its default."""
-    groups = ("experiment", "data", "student", "teacher", "loss", "consensus", "strategy", "place")
+    groups = ("experiment", "data", "student", "teacher", "loss", "guidance", "hint", "consensus", "strategy", "place")
     lines = [f"  {group}={' | '.join(options(group))}" for group in groups]
     return "\n".join(["groups:", *lines, "", "settings:", defaults()])
 
@@ -115,6 +117,13 @@ def _study(asked: argparse.Namespace) -> int:
     command = as_command(asked.folder, asked.overrides, asked.against)
     table = study(asked.folder, combinations, command=command, against=asked.against, jobs=asked.jobs or cores())
     print(table.read_text())
+    return 0
+
+
+def _models(asked: argparse.Namespace) -> int:
+    from simulations.models import table
+
+    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table())
     return 0
 
 

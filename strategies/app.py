@@ -79,7 +79,7 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     )
     # in two steps: an object given to Hydra's instantiate would arrive as a copy in OmegaConf's own types
     strategy: ViewStrategy = build(cfg.strategy.exchange, _partial_=True)(setting=setting)
-    observer = Observer(record, strategy, enrolment.failures)
+    observer = Observer(record, strategy, roster.unserved(data.view_names()) | enrolment.failures)
     strategy.start(grid, ArrayRecord(), cfg.rounds, timeout=float(cfg.timeout), evaluate_fn=observer)
     return observer
 

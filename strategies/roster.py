@@ -28,6 +28,10 @@ class Roster:
         """The views, in name order."""
         return tuple(self.node_of)
 
+    def unserved(self, views: Sequence[str]) -> dict[str, str]:
+        """view -> why it takes no part, for those of `views` that no node serves."""
+        return {view: "no node serves it" for view in views if view not in self.node_of}
+
     def by_node(self) -> dict[int, list[str]]:
         """node -> its views, both in name order of the views."""
         served: dict[int, list[str]] = {}

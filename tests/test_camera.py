@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clients.camera import Camera, Habits
-from fedkd.assemble import student_course, teacher_course
+from fedkd.assemble import mentor_courses, student_course
 from fedkd.config import build, load
 from fedkd.errors import UserError
 from fedkd.learn.pupil import digest
@@ -24,7 +24,7 @@ JOB = (
 def camera(*overrides: str, view: str = "v01", **habits: object) -> Camera:
     cfg = load([*JOB, *overrides])
     recorded = build(cfg.data).view(view, cfg.seed)
-    return Camera(recorded, student_course(cfg), teacher_course(cfg), Habits(cfg.seed, **habits))  # type: ignore[arg-type]
+    return Camera(recorded, student_course(cfg), mentor_courses(cfg), Habits(cfg.seed, **habits))  # type: ignore[arg-type]
 
 
 def consensus_for(seen: Camera) -> SoftLabels:
@@ -83,15 +83,15 @@ def test_a_consensus_is_learned_from() -> None:
 def test_teacher_answers_are_computed_once_for_each_teacher(monkeypatch) -> None:
     seen = camera()
     asked = []
-    course = seen.teacher_course
-    monkeypatch.setattr(type(course), "ask", lambda self, net, clips: asked.append(1) or torch.zeros(len(clips), 3))
-    seen.teacher_probs(), seen.teacher_probs()
+    monkeypatch.setattr(
+        type(seen.course), "ask", lambda self, net, clips: asked.append(1) or torch.zeros(len(clips), 3)
+    )
+    seen.teacher.answers(seen.view.train), seen.teacher.answers(seen.view.train)
     assert len(asked) == 1
-    other = {
-        name: value + 1 if value.is_floating_point() else value for name, value in seen.teacher.net.state_dict().items()
-    }
+    weights = seen.teacher.pupil.net.state_dict()
+    other = {name: value + 1 if value.is_floating_point() else value for name, value in weights.items()}
     seen.adopt_teacher(other)
-    seen.teacher_probs()
+    seen.teacher.answers(seen.view.train)
     assert len(asked) == 2
 
 

@@ -30,9 +30,9 @@ class Ballot:
     probs: Float[Tensor, "V N K"]
     weight: Float[Tensor, "V N"]
 
-    def mean(self, weight: Float[Tensor, "V N"] | None = None) -> Float[Tensor, "N K"]:
-        """The views' weighted mean probability; another `weight` than the tables' may be given."""
-        weight = (self.weight if weight is None else weight).unsqueeze(2)  # V N 1
+    def mean(self) -> Float[Tensor, "N K"]:
+        """The views' weighted mean probability."""
+        weight = self.weight.unsqueeze(2)  # V N 1
         return (weight * self.probs).sum(0) / weight.sum(0)
 
     def settle(self, scores: Float[Tensor, "N K"]) -> SoftLabels:

@@ -23,7 +23,9 @@ PARTS = ((0.0, 1.0), (0.0, 0.85), (0.15, 1.0), (0.075, 0.925))
 
 @dataclass(frozen=True, slots=True)
 class SkeletonGlimpses:
-    """Eight looks: four parts of the clip, each as it is and mirrored."""
+    """Four parts of the clip, each as it is and (with `mirror`) mirrored: eight looks."""
+
+    mirror: bool = True
 
     def __call__(self, clips: Float[Tensor, "N T J D"]) -> Iterator[Float[Tensor, "N T J D"]]:
         """The looks, one after the other."""
@@ -32,7 +34,8 @@ class SkeletonGlimpses:
             moments = torch.linspace(start * last, end * last, last + 1).expand(len(clips), -1)
             look = retimed(clips, moments)
             yield look
-            yield mirrored(look)
+            if self.mirror:
+                yield mirrored(look)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ def keep_labels(clips: Clips, share: float, generator: torch.Generator) -> Clips
     return clips.knowing(labels)
 
 
-def refuse_degenerate(*views: View) -> None:
-    """A UserError for a view that cannot learn, cannot be tested, or has nothing to exchange.
+def refuse_degenerate(*views: View, exchanges: bool = True) -> None:
+    """A UserError for a view that cannot learn, cannot be tested, or (with `exchanges`) has nothing to exchange.
 
     To be called while every true label is still in place: a view may well be left with labels of one class, or none.
     """
@@ -36,7 +36,7 @@ def refuse_degenerate(*views: View) -> None:
             raise UserError(
                 f"View {view.name} needs at least two classes, its training clips are all {only!r}: {_REMEDY}."
             )
-        if not view.shared.any():
+        if exchanges and not view.shared.any():
             raise UserError(f"View {view.name} shares no training event with another view: {_REMEDY}.")
         if len(view.test) == 0:
             raise UserError(f"View {view.name} has no test clip, so nothing can be measured: {_REMEDY}.")

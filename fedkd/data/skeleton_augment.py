@@ -52,7 +52,8 @@ class SkeletonAugment:
         """Clips [B T J D], D = 2 or 3, each changed in its own way."""
         draw = _Draw(len(x), generator)
         x = retimed(x, _moments(x.shape[1], self.crop, self.warp, draw))
-        x = torch.where(draw.chance(self.flip)[:, None, None, None], mirrored(x), x)
+        if self.flip:  # a sensor has no mirror image
+            x = torch.where(draw.chance(self.flip)[:, None, None, None], mirrored(x), x)
         camera = self._moved_camera(draw) if x.shape[-1] == 3 else self._moved_picture(draw)
         sizes = (1 + draw.around(self.scale))[:, None, None]
         x = torch.einsum("bde,btje->btjd", camera * sizes, x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fedkd.learn.fit import Augment, fit
+from fedkd.learn.hint import MakeHint, num_channels
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective
 from fedkd.learn.predict import predict
@@ -34,6 +35,7 @@ class Course:
 
     taught_on the modality that `augment` makes training clips from, where it is richer than the net's own: a 2-D pose
               turned in space before it is projected (privileged information: Vapnik, Vashist. Neural Networks 2009).
+    hint      how one teacher's features guide the net's; None: they do not.
     glimpses  ways to look at the same clips whose answers are averaged; None looks once.
     rounds    rounds of `schooling` that the whole course takes; the learning rate falls to zero over them.
     """
@@ -46,11 +48,17 @@ class Course:
     schooling: Schooling
     objective: Objective
     rounds: int
+    hint: MakeHint | None = None
 
-    def new_pupil(self, clip_shape: tuple[int, ...], num_classes: int, seed_path: SeedPath) -> Pupil:
-        """A pupil whose first weights depend on `seed_path` alone."""
+    def new_pupil(
+        self, clip_shape: tuple[int, ...], num_classes: int, seed_path: SeedPath, teachers: Sequence[nn.Module] = ()
+    ) -> Pupil:
+        """A pupil whose first weights depend on `seed_path` alone; it takes hints from `teachers`, if it takes any."""
         with _global_chance(seed_path, "start"):
-            return Pupil(self.make(clip_shape, num_classes), self.schooling)
+            net = self.make(clip_shape, num_classes)
+            if self.hint is None:
+                return Pupil(net, self.schooling)
+            return Pupil(net, self.schooling, [self.hint(num_channels(net), num_channels(t)) for t in teachers])
 
     def teach(
         self,

@@ -41,8 +41,17 @@ def fit(
     for _ in range(steps):
         rows = next(batches)
         clips = lesson.clips[rows]
-        logits = pupil.net(clips if augment is None else augment(clips, generator))
-        terms = objective.terms(logits, lesson, rows, listening)
+        clips = clips if augment is None else augment(clips, generator)
+        if lesson.shown and objective.hint:
+            maps = pupil.net.maps(clips)  # type: ignore[operator]
+            terms = objective.terms(pupil.net.read(maps), lesson, rows, listening)  # type: ignore[operator]
+            hints = [
+                hint(maps, shown.rows(rows), lesson.labels[rows])
+                for hint, shown in zip(pupil.hints, lesson.shown, strict=True)
+            ]
+            terms["hint"] = objective.hint * torch.stack(hints).sum(0)
+        else:
+            terms = objective.terms(pupil.net(clips), lesson, rows, listening)
         pupil.descend(total(terms), rounds * steps)
         tally += Tally(1, {name: float(losses.detach().mean()) for name, losses in terms.items()})
     return tally

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fedkd.learn.hint import Shown
 from fedkd.types import UNKNOWN, SoftLabels
 
 
@@ -16,18 +18,20 @@ class Lesson:
     """Clips [N ...] of the student's modality, and what guides it on each.
 
     labels     true class, UNKNOWN where neither this view nor another told it.
-    teacher    the teacher's probabilities (None: no teacher).
+    teachers   each teacher's probabilities (None: no teacher).
     consensus  the other views' pooled probabilities, uniform where there are none.
     trust      weight of each consensus row, 0 where there is none.
     pseudo     the student's own confident guess, UNKNOWN where it is not confident.
+    shown      each teacher's features, for a student that takes hints.
     """
 
     clips: Tensor
     labels: Int[Tensor, "N"]
-    teacher: Float[Tensor, "N K"] | None
+    teachers: Float[Tensor, "M N K"] | None
     consensus: Float[Tensor, "N K"]
     trust: Float[Tensor, "N"]
     pseudo: Int[Tensor, "N"]
+    shown: Sequence[Shown] = ()
 
 
 def spread(consensus: SoftLabels, ids: Int[Tensor, "N"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N"]]:

@@ -2,7 +2,8 @@
 
     L_i = w_s CE(y_i, z_i) + w_t D(t_i, z_i) + w_c r c_i D(q_i, z_i) + w_p CE(y'_i, z_i)
 
-y true label, z the student's logits, t the teacher's probabilities, q the consensus with trust c, r how much the view
+y true label, z the student's logits, t a teacher's probabilities (the mean loss over several, unless `guidance` says
+otherwise), q the consensus with trust c, r how much the view
 listens, y' a confident pseudo-label, D the distillation loss. A term counts only where it is known (Liu, Liu, Tian.
 IJCCC 20(5), 2025; the paper's losses are reconstructed from its abstract).
 """
@@ -24,21 +25,27 @@ from fedkd.types import UNKNOWN
 DistilLoss = Callable[[Tensor, Tensor], Tensor]
 """(student_logits [B K], target_probs [B K]) -> one number a sample [B]."""
 
+Guidance = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(student_logits [B K], teacher_probs [M B K], labels [B]) -> one number a sample [B]."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
     """Weights of the four terms, and the loss that compares a student with a belief.
 
+    guidance         what several teachers together say of a clip; None: each the same, by `loss`.
     ramp_rounds      rounds over which the consensus gains its full weight, as exp(-5 (1 - r / ramp)^2) (Laine and
                      Aila, ICLR 2017, https://arxiv.org/abs/1610.02242); 0 gives it at once.
     label_smoothing  probability mass that true and pseudo-labels share out among all classes.
     """
 
     loss: DistilLoss
+    guidance: Guidance | None = None
     supervised: float = 1.0
     teacher: float = 1.0
     consensus: float = 1.0
     pseudo: float = 0.0
+    hint: float = 0.0
     ramp_rounds: int = 0
     label_smoothing: float = 0.0
 
@@ -53,7 +60,7 @@ class Objective:
         useful = (lesson.labels != UNKNOWN) & bool(self.supervised)
         useful = useful | (lesson.trust > 0) & bool(self.consensus * listening)
         useful = useful | (lesson.pseudo != UNKNOWN) & bool(self.pseudo)
-        return useful | bool(self.teacher and lesson.teacher is not None)
+        return useful | bool(self.teacher and lesson.teachers is not None)
 
     def terms(
         self, logits: Float[Tensor, "B K"], lesson: Lesson, rows: Int[Tensor, "B"], listening: float
@@ -62,13 +69,20 @@ class Objective:
         terms = {}
         if self.supervised:
             terms["supervised"] = self.supervised * self._hard(logits, lesson.labels[rows])
-        if self.teacher and lesson.teacher is not None:
-            terms["teacher"] = self.teacher * self.loss(logits, lesson.teacher[rows])
+        if self.teacher and lesson.teachers is not None:
+            terms["teacher"] = self.teacher * self._guided(logits, lesson.teachers[:, rows], lesson.labels[rows])
         if heard := self.consensus * listening:
             terms["consensus"] = heard * lesson.trust[rows] * self.loss(logits, lesson.consensus[rows])
         if self.pseudo:
             terms["pseudo"] = self.pseudo * self._hard(logits, lesson.pseudo[rows])
         return terms
+
+    def _guided(
+        self, logits: Float[Tensor, "B K"], teachers: Float[Tensor, "M B K"], labels: Int[Tensor, "B"]
+    ) -> Float[Tensor, "B"]:
+        if self.guidance is not None:
+            return self.guidance(logits, teachers, labels)
+        return torch.stack([self.loss(logits, teacher) for teacher in teachers]).mean(0)
 
     def _hard(self, logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
         return F.cross_entropy(

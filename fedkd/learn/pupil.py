@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,18 +49,23 @@ class Schooling:
 class Pupil:
     """A net, what answers for it, and its optimiser."""
 
-    def __init__(self, net: nn.Module, schooling: Schooling) -> None:
+    def __init__(self, net: nn.Module, schooling: Schooling, hints: Sequence[nn.Module] = ()) -> None:
         self.net = net
+        self.hints = nn.ModuleList(hints)
+        """One for each teacher that shows its features; they learn with the net and answer for nothing."""
         self.schooling = schooling
         self.average = copy.deepcopy(net).requires_grad_(False) if schooling.ema else None
-        decayed = [parameter for parameter in net.parameters() if parameter.ndim > 1]
-        free = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+        learning = [*net.parameters(), *self.hints.parameters()]
+        decayed = [parameter for parameter in learning if parameter.ndim > 1]
+        free = [parameter for parameter in learning if parameter.ndim <= 1]
         groups = [
             {"params": decayed, "weight_decay": schooling.weight_decay},
             {"params": free, "weight_decay": 0.0},
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=schooling.learning_rate, fused=True)
         self.step = 0
+        self.taught = False
+        """Whether its weights learned something, here or elsewhere."""
 
     @property
     def voice(self) -> nn.Module:
@@ -75,6 +80,7 @@ class Pupil:
         loss.backward()
         self.optimiser.step()
         self.step += 1
+        self.taught = True
         if self.average is not None:
             _follow(self.average, self.net, min(self.schooling.ema, self.step / (self.step + 10)))
 
@@ -83,19 +89,22 @@ class Pupil:
         self.net.load_state_dict(weights)
         if self.average is not None:
             self.average.load_state_dict(weights)
+        self.taught = True
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on elsewhere with the same bits, as flat tensors."""
         flat = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        flat |= {f"hints.{name}": value for name, value in self.hints.state_dict().items()}
         if self.average is not None:
             flat |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for index, memory in self.optimiser.state_dict()["state"].items():
             flat |= {f"optimiser.{index}.{name}": value for name, value in memory.items()}
-        return flat | {"step": torch.tensor(self.step)}
+        return flat | {"step": torch.tensor(self.step), "taught": torch.tensor(self.taught)}
 
     def restore(self, flat: Mapping[str, Tensor]) -> None:
         """Go on from a `state()`."""
         self.net.load_state_dict(under("net.", flat))
+        self.hints.load_state_dict(under("hints.", flat))
         if self.average is not None:
             self.average.load_state_dict(under("average.", flat))
         memory: dict[int, dict[str, Tensor]] = {}
@@ -103,7 +112,7 @@ class Pupil:
             index, name = key.split(".")
             memory.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": memory, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        self.step = int(flat["step"])
+        self.step, self.taught = int(flat["step"]), bool(flat["taught"])
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

@@ -89,11 +89,18 @@ class GraphNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B K"]:
         """Logits of clips."""
+        return self.read(self.maps(x))
+
+    def maps(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B C U"]:
+        """What every channel makes of every moment: the last features, averaged over joints but not over time."""
         num_joints = x.shape[2]
         features = self.normalise(x.flatten(2).transpose(1, 2))  # B JD T
         features = features.unflatten(1, (num_joints, -1)).permute(0, 2, 3, 1)  # B D T J
-        features = self.blocks(features.contiguous())  # B C T J
-        return self.classify(features.mean((2, 3)))  # B K
+        return self.blocks(features.contiguous()).mean(3)  # B C T J -> B C T
+
+    def read(self, maps: Float[Tensor, "B C U"]) -> Float[Tensor, "B K"]:
+        """Logits from the maps."""
+        return self.classify(maps.mean(2))
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

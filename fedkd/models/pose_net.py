@@ -54,8 +54,15 @@ class PoseNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B K"]:
         """Logits of clips."""
-        features = self.blocks(self.enter(self.features(x)))  # B C T'
-        return self.classify(features.mean(2))  # B K
+        return self.read(self.maps(x))
+
+    def maps(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B C U"]:
+        """What every channel makes of every moment: the last features before they are averaged."""
+        return self.blocks(self.enter(self.features(x)))
+
+    def read(self, maps: Float[Tensor, "B C U"]) -> Float[Tensor, "B K"]:
+        """Logits from the maps."""
+        return self.classify(maps.mean(2))
 
     def features(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B F T"]:
         """Joints from the hip, the hip's path, bones, and how all joints move."""

@@ -14,6 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedkd.models._temporal_shift import shifted
+
 GROUPS = 4
 
 
@@ -44,14 +46,21 @@ class SmallVideoNet(nn.Module):
 
     def forward(self, clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B K"]:
         """Logits of clips."""
+        return self.read(self.maps(clips))
+
+    def maps(self, clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B C T"]:
+        """What every channel makes of every frame: the last features before they are pooled."""
         batch, frames = clips.shape[:2]
         x = appearance_and_motion(self.stem(patches(clips)), frames)  # BT C H/4 W/4
         x = F.relu(self.stem_norm(x))
         for block in self.blocks:
             x = block(x, frames)  # at last BT 2C H/8 W/8
         x = self.squeeze(x).reshape(batch, frames, -1).transpose(1, 2)  # B C T
-        x = F.relu(self.over_time(x))
-        return self.head(self.dropout(torch.cat([x.mean(2), x.amax(2)], dim=1)))
+        return F.relu(self.over_time(x))
+
+    def read(self, maps: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
+        """Logits from the maps."""
+        return self.head(self.dropout(torch.cat([maps.mean(2), maps.amax(2)], dim=1)))
 
 
 class Block(nn.Module):
@@ -67,15 +76,6 @@ class Block(nn.Module):
     def forward(self, x: Float[Tensor, "BT C h w"], frames: int) -> Float[Tensor, "BT C2 h2 w2"]:
         """The maps of all frames of all clips, `frames` to a clip."""
         return F.relu(self.norm(self.conv(shifted(x, frames))) + self.short(x))
-
-
-def shifted(x: Float[Tensor, "BT C h w"], frames: int, share: int = 8) -> Float[Tensor, "BT C h w"]:
-    """An eighth of the channels from the frame before, an eighth from the frame after, zeros at the clip's ends."""
-    x = x.unflatten(0, (-1, frames))  # B T C h w
-    fold = x.shape[2] // share
-    before = F.pad(x[:, :-1, :fold], (0, 0, 0, 0, 0, 0, 1, 0))
-    after = F.pad(x[:, 1:, fold : 2 * fold], (0, 0, 0, 0, 0, 0, 0, 1))
-    return torch.cat([before, after, x[:, :, 2 * fold :]], dim=2).flatten(0, 1)
 
 
 def patches(clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "BT 12 h w"]:

@@ -54,11 +54,18 @@ class Tcn(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T *rest"]) -> Float[Tensor, "B K"]:
         """Logits of clips."""
+        return self.read(self.maps(x))
+
+    def maps(self, x: Float[Tensor, "B T *rest"]) -> Float[Tensor, "B C T"]:
+        """What every channel makes of every frame: the last features before they are averaged."""
         frames = x.flatten(2).transpose(1, 2)  # B F T
         if self.velocity:
             frames = torch.cat([frames, F.pad(frames.diff(dim=2), (1, 0))], dim=1)  # B 2F T
-        features = self.blocks(self.enter(frames))  # B C T
-        return self.classify(features.mean(2))  # B K
+        return self.blocks(self.enter(frames))
+
+    def read(self, maps: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
+        """Logits from the maps."""
+        return self.classify(maps.mean(2))
 
 
 class DilatedBlock(nn.Module):

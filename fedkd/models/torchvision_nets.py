@@ -19,13 +19,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from fedkd.models._temporal_shift import shifted
 from fedkd.models._torchvision import torchvision
 
 HEADS = {"r2plus1d_18": "fc", "mc3_18": "fc", "s3d": "classifier.1", "swin3d_t": "head"}
 """Where each net keeps the layer that names the classes."""
-
-SHIFTED_SHARE = 8
-"""One channel in 8 moves a frame forward and one in 8 a frame back (Lin et al.: a quarter in all)."""
 
 
 class VideoNet(nn.Module):
@@ -68,7 +66,7 @@ class MobileNetTsm(nn.Module):
 
 
 class TemporalShift(nn.Module):
-    """Lets each frame see some channels of the frame before and some of the frame after; zeros at the ends."""
+    """`shifted`, as a layer."""
 
     def __init__(self, num_frames: int) -> None:
         super().__init__()
@@ -76,14 +74,7 @@ class TemporalShift(nn.Module):
 
     def forward(self, x: Float[Tensor, "BT C H W"]) -> Float[Tensor, "BT C H W"]:
         """The frames of clips laid end to end, each clip shifted within itself."""
-        clips = x.unflatten(0, (-1, self.num_frames))  # B T C H W
-        share = clips.shape[2] // SHIFTED_SHARE
-        shifted = clips.clone()
-        shifted[:, 1:, :share] = clips[:, :-1, :share]
-        shifted[:, :1, :share] = 0
-        shifted[:, :-1, share : 2 * share] = clips[:, 1:, share : 2 * share]
-        shifted[:, -1:, share : 2 * share] = 0
-        return shifted.flatten(0, 1)  # BT C H W
+        return shifted(x, self.num_frames)
 
 
 class Normalise(nn.Module):

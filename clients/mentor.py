@@ -1,0 +1,70 @@
+"""A teacher as one host has it: its net, how it is taught here, and what it answers about this host's clips.
+
+A host may have several, in order: each later one is taught by all earlier ones (progressive distillation: Ni, Ngu, Yan.
+ACM MM 2022, https://arxiv.org/abs/2208.08090), and all of them guide the student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fedkd.learn.course import Course, SeedPath
+from fedkd.learn.hint import Shown, show
+from fedkd.learn.lesson import plain_lesson
+from fedkd.learn.pupil import Pupil, digest
+from fedkd.types import Clips, Tally
+
+
+@dataclass
+class Mentor:
+    """One teacher on one host."""
+
+    course: Course
+    pupil: Pupil
+    _answers: tuple[str, Tensor] | None = None
+    _shown: tuple[str, Shown] | None = None
+
+    @property
+    def taught(self) -> bool:
+        """Whether it has learned something, here or elsewhere."""
+        return self.pupil.taught
+
+    def adopt(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over a teacher that was taught elsewhere."""
+        self.pupil.adopt(weights)
+
+    def learn(
+        self, clips: Clips, num_classes: int, round: int, chance: SeedPath, before: Sequence[Mentor] = ()
+    ) -> Tally:
+        """One round on this host's clips, from their labels and from the mentors that were taught before."""
+        lesson = plain_lesson(clips.stream(self.course.taught_on), clips.labels, num_classes)
+        if before:
+            lesson = replace(lesson, teachers=torch.stack([mentor.answers(clips) for mentor in before]))
+        return self.course.teach(self.pupil, lesson, round, chance)
+
+    def learn_here(self, clips: Clips, num_classes: int, chance: SeedPath, before: Sequence[Mentor] = ()) -> None:
+        """The whole course of a teacher that never leaves this host ("train it where it stays")."""
+        for round in range(1, self.course.rounds + 1):
+            self.learn(clips, num_classes, round, chance, before)
+
+    def answers(self, clips: Clips) -> Tensor:
+        """Its probabilities of this host's training clips, computed once for each teacher.  N K
+
+        Kept under the digest of its weights: another teacher can never be answered for with old answers. The clips are
+        not augmented here, so there is nothing else that could go stale.
+        """
+        key = digest(self.pupil.voice.state_dict())
+        if self._answers is None or self._answers[0] != key:
+            self._answers = key, self.course.ask(self.pupil.voice, clips.stream(self.course.modality))
+        return self._answers[1]
+
+    def features(self, clips: Clips) -> Shown:
+        """Its features on this host's training clips, as labelled now; kept like its answers."""
+        key = digest({**self.pupil.voice.state_dict(), "labels": clips.labels})
+        if self._shown is None or self._shown[0] != key:
+            self._shown = key, show(self.pupil.voice, clips.stream(self.course.modality), clips.labels)
+        return self._shown[1]

@@ -1,0 +1,114 @@
+"""Berkeley-MHAD's accelerometers on disk: one text file a clip and sensor, read with every fault named.
+
+Ofli, Chaudhry, Kurillo, Vidal, Bajcsy. Berkeley MHAD: A Comprehensive Multimodal Human Action Database. WACV 2013.
+https://doi.org/10.1109/WACV.2013.6474999; recordings: https://tele-immersion.citris-uc.org/berkeley_mhad. 11 actions by
+12 people, 5 repetitions each; s02_a07_r05 and s04_a08_r05 do not exist, so there are 658 events.
+
+Folders `Accelerometer/ShimmerNN`, files ``acc_hNN_sSS_aAA_rRR.txt``, a line a sample: ``ax ay az unixtime``, g and
+seconds, about 31 Hz. Six sensors h01..h06 on wrists, hips and ankles, on one clock. Samples arrive in bursts and some
+times repeat, so clips are resampled by their times, never by their line numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedkd.data.check import Broken
+from fedkd.errors import UserError
+
+PUBLISHED_AT = "https://tele-immersion.citris-uc.org/berkeley_mhad"
+SUBJECTS = tuple(range(1, 13))
+SENSORS = ("h01", "h02", "h03", "h04", "h05", "h06")
+ABSENT = ("s02_a07_r05", "s04_a08_r05")
+"""Events that were never recorded."""
+
+ACTIONS = (
+    "jump in place", "jumping jacks", "bend", "punch", "wave with two hands", "wave with one hand", "clap", "throw",
+    "sit down and stand up", "sit down", "stand up",
+)  # fmt: skip
+"""Classes 0..10: the published actions 1..11."""
+
+_NAME = re.compile(r"acc_(h0[1-6])_(s(\d\d)_a(\d\d)_r0([1-5]))")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One clip of one sensor. `label` is 0-based; `acceleration` [T 3] in g at `seconds` [T], which increase."""
+
+    event: str
+    label: int
+    subject: int
+    sensor: str
+    acceleration: Float[Tensor, "T 3"]
+    seconds: Float[Tensor, "T"]
+
+
+def folder_of(data_dir: str | None) -> Path:
+    """The folder of the sensors' folders; where there is none, a sentence that says where to get them."""
+    root = data_dir or os.environ.get("FEDKD_DATA")
+    folder = Path(root or "").expanduser() / "berkeley_mhad" / "Accelerometer"
+    if not root or next(folder.glob("Shimmer0[1-6]/acc_*.txt"), None) is None:
+        raise UserError(
+            f"berkeley_mhad needs its accelerometers, looked for {folder}/Shimmer01 to Shimmer06 and found no "
+            f"acc_*.txt: set data_dir= or FEDKD_DATA to the folder that holds berkeley_mhad ({PUBLISHED_AT})."
+        )
+    return folder
+
+
+def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
+    """sensor -> its clips in name order, and the files that are none; read once as long as the files stay the same."""
+    stamp = []
+    for path in sorted(folder.glob("Shimmer0[1-6]/acc_*.txt")):
+        stat = path.stat()
+        stamp.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return _read_files(tuple(stamp))
+
+
+@lru_cache(maxsize=1)
+def _read_files(
+    stamp: tuple[tuple[str, int, int], ...],
+) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
+    read = [read_file(Path(path)) for path, _, _ in stamp]
+    clips = {s: tuple(r for r in read if isinstance(r, Recording) and r.sensor == s) for s in SENSORS}
+    return clips, tuple(r for r in read if isinstance(r, Broken))
+
+
+def read_file(path: Path) -> Recording | Broken:
+    """One clip, or the reason why the file is not one."""
+    match = _NAME.fullmatch(path.stem)
+    if match is None:
+        return Broken(path.name, "its name is not acc_hNN_sSS_aAA_rRR.txt")
+    subject, action = int(match[3]), int(match[4])
+    if subject not in SUBJECTS or not 1 <= action <= len(ACTIONS):
+        return Broken(path.name, "the data set has subjects 1-12 and actions 1-11 only")
+    if path.parent.name != f"Shimmer{match[1][1:]}":
+        return Broken(path.name, f"a file of sensor {match[1]} lies in {path.parent.name}")
+    try:
+        rows = np.loadtxt(path, dtype=np.float64, ndmin=2)
+    except (OSError, ValueError) as error:
+        return Broken(path.name, f"it is no table of numbers, truncated or damaged: {str(error).splitlines()[0]}")
+    if rows.size == 0 or rows.shape[1] != 4:
+        return Broken(path.name, f"it has {rows.shape[0]} lines of {rows.shape[1]} numbers, not 4: ax ay az unixtime")
+    if not np.isfinite(rows).all():
+        return Broken(path.name, "it has numbers that are not finite")
+    seconds, first = np.unique(rows[:, 3], return_index=True)
+    acceleration = torch.from_numpy(rows[first, :3].astype(np.float32))
+    return Recording(match[2], action - 1, subject, match[1], acceleration, torch.from_numpy(seconds))
+
+
+def at_even_times(recording: Recording, frames: int) -> Float[Tensor, "F 3"]:
+    """The acceleration at `frames` evenly spaced moments from a clip's first sample to its last, on straight lines."""
+    seconds = recording.seconds.numpy()
+    moments = np.linspace(seconds[0], seconds[-1], frames)
+    axes = [np.interp(moments, seconds, axis) for axis in recording.acceleration.numpy().T]
+    return torch.from_numpy(np.stack(axes, axis=1).astype(np.float32))

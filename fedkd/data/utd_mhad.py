@@ -1,0 +1,183 @@
+"""UTD-MHAD: a Kinect and one inertial sensor on the body, eight people, 27 actions.
+
+    data = UtdMhad(data_dir="../shared/data", protocol="P1v")
+    data.view("inertial", seed=0).train.streams["imu"].shape          # [322, 64, 2, 3]
+
+Views: "inertial", whose host has the stream "imu" [N F 2 3] (acceleration in g; turning in units of 200 degrees a
+second), and "kinect" with "skeleton" [N F 20 3] (torsos about the clip's mean hip centre, turned to face the camera).
+Both are stretched to the same number of frames. With `together` every host has both streams, because one person wears
+the sensor before the camera: the papers' setting, in which a skeleton teacher sees the very clip that its inertial
+student sees. At a test only the student's own stream is looked at. Files and their faults: `fedkd.data.utd_mhad_files`.
+
+Protocols
+  P1      cross-subject, as the authors published it: subjects 1 3 5 7 train, 2 4 6 8 test. No validation.
+  P1v     cross-subject with subject 7 for validation: 1 3 5 train, 2 4 6 8 test (Brinzea, Khaertdinov, Asteriadis.
+          CMC-CMKM. IJCNN 2022, as in their code, https://github.com/razzu/cmc-cmkm).
+  trials  trials 1 and 2 of *all* subjects train, 3 and 4 test: the same people on both sides, so figures lie far above
+          those of P1 and are not comparable with them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedkd.data.check import ClipFact, DataReport
+from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.skeleton import centred, facing, repaired, resample
+from fedkd.data.utd_mhad_files import (
+    ACTIONS,
+    FOLDERS,
+    PUBLISHED_AT,
+    PUBLISHED_CLIPS,
+    Recording,
+    folder_of,
+    read_folder,
+)
+from fedkd.errors import UserError
+from fedkd.seeding import generator, opaque_id
+from fedkd.types import Clips, View
+
+SUBJECTS_OF = {
+    "P1": {"train": (1, 3, 5, 7), "valid": (), "test": (2, 4, 6, 8)},
+    "P1v": {"train": (1, 3, 5), "valid": (7,), "test": (2, 4, 6, 8)},
+}
+TRIALS_OF: dict[str, tuple[int, ...]] = {"train": (1, 2), "valid": (), "test": (3, 4)}
+PROTOCOLS = (*SUBJECTS_OF, "trials")
+MODALITY_OF = {"inertial": "inertial", "kinect": "skeleton"}
+"""view -> what it records."""
+
+UNITS = torch.tensor([[1.0], [200.0]])
+"""g and degrees a second: what is 1 in the stream "imu"."""
+
+STREAMS: dict[str, tuple[str, int, Callable[[Tensor], Tensor]]] = {
+    "skeleton": ("skeleton", 20, lambda joints: centred(facing(repaired(joints)))),
+    "inertial": ("imu", 2, lambda values: values / UNITS),
+}
+"""modality -> its stream's name, its vectors a frame, and how a recording is prepared."""
+
+
+@dataclass(frozen=True)
+class UtdMhad:
+    """The data set under one protocol.
+
+    data_dir  holds utd_mhad; None: FEDKD_DATA. Never written to.
+    views     the clients, some of "inertial" and "kinect".
+    together  every view's host has the streams of both.
+    labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
+    frames    every clip is stretched to this length.
+    """
+
+    data_dir: str | None = None
+    protocol: str = "P1v"
+    views: Sequence[str] = ("inertial", "kinect")
+    together: bool = False
+    labels: float = 1.0
+    frames: int = 64
+
+    name: ClassVar[str] = "utd_mhad"
+    classes: ClassVar[tuple[str, ...]] = ACTIONS
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise UserError(f"utd_mhad has the protocols {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
+        if not self.views or not set(self.views) <= set(MODALITY_OF):
+            raise UserError(f"utd_mhad has the views {', '.join(MODALITY_OF)}, got {list(self.views)}.")
+        if not 0 < self.labels <= 1:
+            raise UserError(f"utd_mhad labels is a share in (0, 1], got {self.labels}.")
+        if self.frames < 2:
+            raise UserError(f"utd_mhad needs at least 2 frames a clip, got {self.frames}.")
+
+    def view_names(self) -> tuple[str, ...]:
+        """The clients, in name order."""
+        return tuple(sorted(set(self.views)))
+
+    def view(self, name: str, seed: int) -> View:
+        """One sensor's clips, with the labels it has. `seed` draws those when `labels` < 1."""
+        if name not in self.view_names():
+            raise UserError(f"utd_mhad runs with the views {', '.join(self.view_names())}, got {name!r}.")
+        clips = self._recorded_by(name)
+        train = clips["train"]
+        others = [self._recorded_by(other)["train"].ids for other in self.view_names() if other != name]
+        shared = torch.isin(train.ids, torch.cat(others)) if others else torch.zeros(len(train), dtype=torch.bool)
+        view = View(name, self.classes, train, shared, clips["valid"], clips["test"])
+        refuse_degenerate(view, exchanges=len(self.view_names()) > 1)
+        return replace(view, train=keep_labels(train, self.labels, generator(seed, "labels", name)))
+
+    def lab(self) -> None:
+        """No recordings of other people for a teacher to learn from."""
+
+    def subjects(self) -> dict[int, int]:
+        """event id -> subject, for whoever studies results; nobody in a federation knows it."""
+        return {_id(r.event): r.subject for clips in usable(folder_of(self.data_dir)).values() for r in clips}
+
+    def check(self) -> DataReport:
+        """What is in the folder, whatever the protocol."""
+        folder = folder_of(self.data_dir)
+        clips, broken = read_folder(folder)
+        facts = [
+            ClipFact(modality, r.event, ACTIONS[r.label], f"s{r.subject}")
+            for modality in FOLDERS
+            for r in sorted(clips[modality], key=lambda r: r.label)
+        ]
+        expected = PUBLISHED_CLIPS * len(FOLDERS)
+        return DataReport(self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken)
+
+    def _recorded_by(self, view: str) -> dict[str, Clips]:
+        """split -> the clips that a view's host has, with every stream that it has."""
+        recordings = usable(folder_of(self.data_dir))
+        own = MODALITY_OF[view]
+        needed = [own, *(m for m in FOLDERS if self.together and m != own)]
+        by_event = {m: {r.event: r for r in recordings[m]} for m in needed}
+        events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
+        found = [{m: by_event[m][event] for m in needed} for event in events]
+        return {
+            split: _clips([event for event in found if self._is(event[own], split)], needed, self.frames)
+            for split in ("train", "valid", "test")
+        }
+
+    def _is(self, recording: Recording, split: str) -> bool:
+        """Whether a clip belongs to a split."""
+        if self.protocol == "trials":
+            return recording.trial in TRIALS_OF[split]
+        return recording.subject in SUBJECTS_OF[self.protocol][split]
+
+
+def usable(folder: Path) -> dict[str, tuple[Recording, ...]]:
+    """The folder's clips by modality; a broken folder is refused, a thin one named."""
+    recordings, broken = read_folder(folder)
+    if broken:
+        raise UserError(
+            f"utd_mhad: {len(broken)} files of {folder} are broken, first {broken[0].name}: {broken[0].reason}; "
+            "`fedkd data check utd_mhad` names them all, copy them again."
+        )
+    for modality, clips in recordings.items():
+        if len(clips) < PUBLISHED_CLIPS:
+            there = f"{len(clips)} of {PUBLISHED_CLIPS} published {modality} clips"
+            warnings.warn(f"utd_mhad: {there} in {folder} ({PUBLISHED_AT})", stacklevel=3)
+    return dict(recordings)
+
+
+def _clips(events: Sequence[Mapping[str, Recording]], modalities: Sequence[str], frames: int) -> Clips:
+    """Prepared clips of events given by id, each with its recordings by modality; of no events, no clips."""
+    first = [event[modalities[0]] for event in events]
+    streams = {}
+    for modality in modalities:
+        name, joints, prepare = STREAMS[modality]
+        clips = [resample(prepare(event[modality].values), frames) for event in events]
+        streams[name] = torch.stack(clips) if clips else torch.empty(0, frames, joints, 3)
+    return Clips(
+        ids=torch.tensor([_id(r.event) for r in first], dtype=torch.int64),
+        labels=torch.tensor([r.label for r in first], dtype=torch.int64),
+        streams=streams,
+    )
+
+
+def _id(event: str) -> int:
+    return opaque_id(f"utd_mhad/{event}")

@@ -1,0 +1,139 @@
+"""UTD-MHAD on disk: one .mat file a clip and modality, read with every fault named.
+
+Chen, Jafari, Kehtarnavaz. UTD-MHAD: A Multimodal Dataset for Human Action Recognition Utilizing a Depth Camera and a
+Wearable Inertial Sensor. ICIP 2015. https://doi.org/10.1109/ICIP.2015.7350781; recordings and descriptions:
+https://personal.utdallas.edu/~kehtar/UTD-MHAD.html. 27 actions by 8 people, 4 trials each, less
+three the authors dropped: 861 clips. Folders `Skeleton`, `Inertial`, `Depth` with files ``aA_sS_tT_<modality>.mat``:
+
+* ``d_skel`` [20 3 T], metres, about 30 Hz, joints in an order of their own (`fedkd.skeleton.UTD_MHAD_TO_KINECT_V1`);
+* ``d_iner`` [T 6], 50 Hz: acceleration in g, then turning in degrees a second. The sensor is on the right wrist for
+  actions 1-21 and on the right thigh for 22-27; where it is must never be shown to a net, it gives the class away.
+
+What is odd about the release:
+
+* The two clocks are not one clock: T of the inertial file is 2.63 times that of the skeleton (median), not 50 / 30. So
+  both are laid over the same unit of time, from a clip's first moment to its last.
+* The joints begin head, shoulder centre, spine, hip centre; here they are put into the order of `KINECT_V1`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedkd.data.check import Broken
+from fedkd.errors import UserError
+from fedkd.skeleton import UTD_MHAD_TO_KINECT_V1
+
+PUBLISHED_AT = "https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
+PUBLISHED_CLIPS = 861
+SUBJECTS = tuple(range(1, 9))
+TRIALS = (1, 2, 3, 4)
+FOLDERS = {"skeleton": "Skeleton", "inertial": "Inertial"}
+"""modality -> its folder."""
+
+ACTIONS = (
+    "swipe left", "swipe right", "wave", "clap", "throw", "cross arms", "basketball shoot", "draw x",
+    "draw circle clockwise", "draw circle counter-clockwise", "draw triangle", "bowling", "boxing", "baseball swing",
+    "tennis swing", "arm curl", "tennis serve", "push", "knock", "catch", "pick up and throw", "jog", "walk",
+    "sit to stand", "stand to sit", "lunge", "squat",
+)  # fmt: skip
+"""Classes 0..26: the published actions 1..27."""
+
+_NAME = re.compile(r"a(\d{1,2})_s(\d)_t(\d)_(skeleton|inertial)")
+_KEYS = {"skeleton": "d_skel", "inertial": "d_iner"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One clip in one modality. `label` is 0-based; `values` [T 20 3] joints in metres, or [T 2 3]: g and degrees/s."""
+
+    event: str
+    label: int
+    subject: int
+    trial: int
+    modality: str
+    values: Float[Tensor, "T J 3"]
+
+
+def folder_of(data_dir: str | None) -> Path:
+    """The folder that holds the modalities' folders; where there is none, a sentence that says where to get them."""
+    root = data_dir or os.environ.get("FEDKD_DATA")
+    if not root:
+        raise UserError(
+            "utd_mhad needs its recordings: set data_dir= or FEDKD_DATA to the folder that holds "
+            f"utd_mhad/Skeleton and utd_mhad/Inertial (published at {PUBLISHED_AT})."
+        )
+    folder = Path(root).expanduser() / "utd_mhad"
+    missing = [name for name in FOLDERS.values() if next((folder / name).glob("*.mat"), None) is None]
+    if missing:
+        raise UserError(
+            f"utd_mhad finds no .mat file in {', '.join(str(folder / name) for name in missing)}: point data_dir= or "
+            f"FEDKD_DATA at the folder that holds utd_mhad, with all its modalities unpacked ({PUBLISHED_AT})."
+        )
+    return folder
+
+
+def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
+    """modality -> its clips in name order, and the files that are none; read once while the files stay the same."""
+    stamp = []
+    for modality, name in FOLDERS.items():
+        for path in sorted((folder / name).glob("*.mat")):
+            stat = path.stat()
+            stamp.append((modality, path.name, stat.st_size, stat.st_mtime_ns))
+    return _read_files(str(folder), tuple(stamp))
+
+
+@lru_cache(maxsize=1)
+def _read_files(
+    folder: str, stamp: tuple[tuple[str, str, int, int], ...]
+) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
+    read = [read_file(Path(folder, FOLDERS[modality], name), modality) for modality, name, _, _ in stamp]
+    clips = {m: tuple(r for r in read if isinstance(r, Recording) and r.modality == m) for m in FOLDERS}
+    return clips, tuple(r for r in read if isinstance(r, Broken))
+
+
+def read_file(path: Path, modality: str) -> Recording | Broken:
+    """One clip, or the reason why the file is not one."""
+    match = _NAME.fullmatch(path.stem)
+    if match is None or match[4] != modality:
+        return Broken(path.name, f"its name is not aA_sS_tT_{modality}.mat")
+    action, subject, trial = (int(match[i]) for i in (1, 2, 3))
+    if not 1 <= action <= len(ACTIONS) or subject not in SUBJECTS or trial not in TRIALS:
+        return Broken(path.name, "the data set has actions 1-27, subjects 1-8 and trials 1-4 only")
+    values = _values(path, modality)
+    if isinstance(values, str):
+        return Broken(path.name, values)
+    return Recording(f"a{action:02}_s{subject}_t{trial}", action - 1, subject, trial, modality, values)
+
+
+def _values(path: Path, modality: str) -> Float[Tensor, "T J 3"] | str:
+    """The clip's numbers in our layout, or what is wrong with them."""
+    key = _KEYS[modality]
+    try:
+        content = scipy.io.loadmat(path, variable_names=[key])
+    except Exception as error:  # a damaged file fails wherever its bytes lead the reader: zlib, struct, index, ...
+        return f"it is no whole MATLAB 5 file, truncated or damaged: {error}"
+    array = content.get(key)
+    if array is None:
+        return f"it lacks the variable {key}"
+    if not (array.ndim == 3 and array.shape[:2] == (20, 3) if modality == "skeleton" else array.shape[1:] == (6,)):
+        wanted = "20 x 3 x T" if modality == "skeleton" else "T x 6"
+        return f"{key} is {' x '.join(map(str, array.shape))}, not {wanted}"
+    frames = array.transpose(2, 0, 1) if modality == "skeleton" else array.reshape(-1, 2, 3)
+    if len(frames) == 0:
+        return f"{key} has no frame"
+    if not np.isfinite(frames.astype(np.float64)).all():
+        return f"{key} has numbers that are not finite"
+    values = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32))
+    return values[:, list(UTD_MHAD_TO_KINECT_V1)] if modality == "skeleton" else values

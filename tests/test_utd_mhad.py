@@ -1,0 +1,157 @@
+"""UTD-MHAD: its files, their faults, its protocols. Small folders in the published format are written here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from fedkd.data.utd_mhad import PROTOCOLS, UtdMhad
+from fedkd.data.utd_mhad_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, TRIALS, read_file
+from fedkd.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore:utd_mhad. .* of 861 published")
+FOLDERS = {"skeleton": ("Skeleton", "d_skel"), "inertial": ("Inertial", "d_iner")}
+
+
+def write_clip(
+    root: Path, action: int, subject: int, trial: int, modality: str, values: np.ndarray | None = None
+) -> Path:
+    """One file as published; every clip's numbers differ."""
+    chance = np.random.default_rng([action, subject, trial])
+    frames = 4 + trial
+    made = chance.normal(size=(20, 3, frames) if modality == "skeleton" else (2 * frames, 6))
+    folder, key = FOLDERS[modality]
+    path = root / "utd_mhad" / folder / f"a{action}_s{subject}_t{trial}_{modality}.mat"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(path, {key: made if values is None else values})
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three actions by eight people, four trials each, in both modalities."""
+    for action in (1, 9, 22):
+        for subject in SUBJECTS:
+            for trial in TRIALS:
+                for modality in FOLDERS:
+                    write_clip(tmp_path, action, subject, trial, modality)
+    return tmp_path
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_splits_share_no_clip_and_the_right_people(root: Path, protocol: str) -> None:
+    data = UtdMhad(data_dir=str(root), protocol=protocol)
+    view, people = data.view("inertial", 0), data.subjects()
+    parts = {split: set(getattr(view, split).ids.tolist()) for split in ("train", "valid", "test")}
+    assert not parts["train"] & parts["test"] and not parts["train"] & parts["valid"]
+    who = {split: {people[event] for event in ids} for split, ids in parts.items()}
+    expected = {
+        "P1": {"train": {1, 3, 5, 7}, "valid": set(), "test": {2, 4, 6, 8}},
+        "P1v": {"train": {1, 3, 5}, "valid": {7}, "test": {2, 4, 6, 8}},
+        "trials": {"train": set(SUBJECTS), "valid": set(), "test": set(SUBJECTS)},
+    }
+    assert who == expected[protocol]
+    assert sum(map(len, parts.values())) == 3 * 8 * 4
+
+
+def test_views_agree_on_events_and_classes(root: Path) -> None:
+    data = UtdMhad(data_dir=str(root))
+    inertial, kinect = data.view("inertial", 0), data.view("kinect", 0)
+    assert inertial.train.ids.equal(kinect.train.ids) and inertial.train.labels.equal(kinect.train.labels)
+    assert set(inertial.train.labels.tolist()) == {0, 8, 21}
+    assert inertial.shared.all()
+    assert set(inertial.train.streams) == {"imu"} and set(kinect.train.streams) == {"skeleton"}
+
+
+def test_together_a_host_has_both_streams_of_the_same_clip(root: Path) -> None:
+    data = UtdMhad(data_dir=str(root), views=["inertial"], together=True, frames=16)
+    train = data.view("inertial", 0).train
+    assert train.stream("skeleton+imu").shape == (3 * 3 * 4, 16, 22, 3)
+    assert train.stream("skeleton+imu")[:, :, 20:].equal(train.stream("imu"))
+    alone = UtdMhad(data_dir=str(root), frames=16).view("kinect", 0).train
+    assert alone.stream("skeleton").equal(train.stream("skeleton"))
+
+
+def test_an_event_without_one_modality_is_kept_by_the_other_and_left_out_of_both(root: Path) -> None:
+    (root / "utd_mhad" / "Inertial" / "a1_s1_t1_inertial.mat").unlink()
+    apart = UtdMhad(data_dir=str(root))
+    assert len(apart.view("kinect", 0).train) == 36 and len(apart.view("inertial", 0).train) == 35
+    assert (~apart.view("kinect", 0).shared).sum() == 1
+    assert len(UtdMhad(data_dir=str(root), together=True).view("kinect", 0).train) == 35
+    assert any("in inertial: 1 of 96 events" in line for line in apart.check().missing())
+
+
+def test_labels_are_drawn_by_seed_and_view(root: Path) -> None:
+    data = UtdMhad(data_dir=str(root), labels=0.25)
+    first, again, other = (data.view("inertial", seed).train.labels for seed in (0, 0, 1))
+    assert (first >= 0).sum() == 9 and first.equal(again) and not first.equal(other)
+
+
+def damaged(kind: str) -> np.ndarray:
+    return {
+        "shape": np.zeros((19, 3, 5)),
+        "empty": np.zeros((20, 3, 0)),
+        "nan": np.full((20, 3, 5), np.nan),
+    }[kind]
+
+
+@pytest.mark.parametrize(("kind", "sentence"), [("shape", "not 20 x 3 x T"), ("empty", "no frame"), ("nan", "finite")])
+def test_wrong_numbers_are_named(tmp_path: Path, kind: str, sentence: str) -> None:
+    broken = read_file(write_clip(tmp_path, 1, 1, 1, "skeleton", damaged(kind)), "skeleton")
+    assert sentence in broken.reason  # type: ignore[union-attr]
+
+
+def test_a_truncated_file_is_named_and_refused(root: Path) -> None:
+    path = root / "utd_mhad" / "Inertial" / "a1_s1_t1_inertial.mat"
+    path.write_bytes(path.read_bytes()[:150])
+    data = UtdMhad(data_dir=str(root))
+    report = data.check()
+    assert [fault.name for fault in report.broken] == [path.name] and report.exit_code == 1
+    with pytest.raises(UserError, match=rf"1 files.*{path.name}.*truncated"):
+        data.view("inertial", 0)
+
+
+def test_a_missing_modality_and_a_wrong_folder_are_one_sentence(root: Path) -> None:
+    for path in (root / "utd_mhad" / "Inertial").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"no .mat file in .*Inertial"):
+        UtdMhad(data_dir=str(root)).view("inertial", 0)
+    with pytest.raises(UserError, match="point data_dir="):
+        UtdMhad(data_dir=str(root / "utd_mhad")).view("inertial", 0)
+
+
+def test_unknown_names_are_refused() -> None:
+    for wrong in ({"protocol": "P2"}, {"views": ["wrist"]}, {"labels": 0.0}, {"frames": 1}):
+        with pytest.raises(UserError, match="utd_mhad"):
+            UtdMhad(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("FEDKD_DATA", ""), "utd_mhad").is_dir(), reason="FEDKD_DATA has no utd_mhad"
+)
+class TestReal:
+    """The recordings themselves."""
+
+    def test_all_published_clips_are_whole(self) -> None:
+        report = UtdMhad().check()
+        assert len(report.clips) == 2 * PUBLISHED_CLIPS and not report.broken
+        assert len({clip.label for clip in report.clips}) == len(ACTIONS)
+
+    def test_a_ridge_classifier_is_near_the_published_sanity_check(self) -> None:
+        """Closed-form ridge, odd to even subjects: 0.807 skeleton, 0.698 inertial on 32 and 64 plain frames."""
+        data = UtdMhad(protocol="P1", frames=32)
+        for name, least in (("kinect", 0.75), ("inertial", 0.6)):
+            view = data.view(name, 0)
+            (stream,) = view.train.streams
+            x, y = (part.streams[stream].flatten(1).double() for part in (view.train, view.test))
+            onehot = torch.nn.functional.one_hot(view.train.labels, len(ACTIONS)).double()
+            mean = x.mean(0)
+            x, y = x - mean, y - mean
+            dual = torch.linalg.solve(x @ x.T + 10 * torch.eye(len(x)).double(), onehot - 1 / len(ACTIONS))
+            accuracy = ((y @ x.T @ dual).argmax(1) == view.test.labels).double().mean()
+            assert accuracy > least, (name, accuracy)
