@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import track
 
 from fedkd.config import as_string, build, defaults, expand, load, options
 from fedkd.data.check import DataReport, render
@@ -21,7 +22,7 @@ from fedkd.results import load as read
 from simulations.local import cores
 from simulations.show import compare, show
 
-_DATA_VERBS = {"check": "check", "show": "contact_sheet"}
+_DATA_VERBS = {"check": "check", "show": "contact_sheet", "prepare": "prepare"}
 _PIPE_COLUMNS = 120  # where no terminal says how wide it is
 
 
@@ -50,8 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="what differs from the defaults")
     run.set_defaults(act=_run)
-    data = verbs.add_parser("data", help="fedkd data check NAME | fedkd data show NAME: what of a data set is there")
-    data.add_argument("what", choices=("check", "show"), help="check: there, missing, broken; show: draw it")
+    data = verbs.add_parser("data", help="fedkd data check | show | prepare NAME: what of a data set is there")
+    data.add_argument(
+        "what",
+        choices=("check", "show", "prepare"),
+        help="check: there, missing, broken; show: draw it; prepare: read slow files once",
+    )
     data.add_argument("name", help="a data set: " + ", ".join(options("data")))
     data.add_argument("overrides", nargs="*", metavar="key=value", help="such as data_dir=FOLDER")
     data.set_defaults(act=_data)
@@ -97,12 +102,17 @@ def _run(asked: argparse.Namespace) -> int:
 def _data(asked: argparse.Namespace) -> int:
     data = build(load([f"data={asked.name}", *asked.overrides]).data)
     if not hasattr(data, _DATA_VERBS[asked.what]):
-        raise UserError(f"{asked.name} has nothing to {asked.what}; it is made, not read.")
+        raise UserError(f"{asked.name} has nothing to {asked.what}.")
     if asked.what == "show":
         path = Path(f"{asked.name}.png").absolute()
         data.contact_sheet(path)
         print(path)
         return 0
+    if asked.what == "prepare":
+        broken = data.prepare(lambda files, count: track(files, f"preparing {asked.name}", count))
+        for fault in broken:
+            print(f"fedkd: {fault.name}: {fault.reason}", file=sys.stderr)
+        return int(bool(broken))
     found: DataReport = data.check()
     Console(highlight=False).print(render(found))
     return found.exit_code

@@ -40,6 +40,7 @@ def weigh() -> Iterator[tuple[str, str, str, tuple[int, ...], int, int]]:
             shape = LARGE_RGB if large else SHAPES[node.modality]
             net = build(node.model, sample_shape=shape, num_classes=NUM_CLASSES).eval()
             clip = torch.zeros(1, *shape, dtype=torch.uint8 if node.modality in ("rgb", "depth") else torch.float32)
+            torch.backends.mha.set_fastpath_enabled(False)  # the fused layer hides what it multiplies
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 net(clip)
             parameters = sum(parameter.numel() for parameter in net.parameters())

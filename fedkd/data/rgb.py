@@ -31,7 +31,7 @@ class RgbAugment:
         """The clips, each moved and lit anew."""
         return relight(self.moved(x, generator), *self._light(len(x), generator))
 
-    def moved(self, x: UInt8[Tensor, "B T H W 3"], generator: torch.Generator) -> UInt8[Tensor, "B T H W 3"]:
+    def moved(self, x: UInt8[Tensor, "B T H W C"], generator: torch.Generator) -> UInt8[Tensor, "B T H W C"]:
         """Mirror and shift by choosing, for each clip, the rows and columns it is made of."""
         batch, _, height, width, _ = x.shape
         rows = torch.arange(height) + self._shifts(batch, generator)

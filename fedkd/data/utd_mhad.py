@@ -28,9 +28,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fedkd.data.check import ClipFact, DataReport
+from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.labelled import keep_labels, refuse_degenerate
 from fedkd.data.skeleton import centred, facing, repaired, resample
+from fedkd.data.store import Progress
+from fedkd.data.utd_mhad_depth import depth_clips, prepare_depth
 from fedkd.data.utd_mhad_files import (
     ACTIONS,
     FOLDERS,
@@ -56,11 +58,12 @@ MODALITY_OF = {"inertial": "inertial", "kinect": "skeleton"}
 UNITS = torch.tensor([[1.0], [200.0]])
 """g and degrees a second: what is 1 in the stream "imu"."""
 
-STREAMS: dict[str, tuple[str, int, Callable[[Tensor], Tensor]]] = {
-    "skeleton": ("skeleton", 20, lambda joints: centred(facing(repaired(joints)))),
-    "inertial": ("imu", 2, lambda values: values / UNITS),
+STREAMS: dict[str, tuple[str, Callable[[Tensor, int], Tensor]]] = {
+    "skeleton": ("skeleton", lambda joints, frames: resample(centred(facing(repaired(joints))), frames)),
+    "inertial": ("imu", lambda values, frames: resample(values / UNITS, frames)),
+    "depth": ("depth", lambda clip, frames: clip),
 }
-"""modality -> its stream's name, its vectors a frame, and how a recording is prepared."""
+"""modality -> its stream's name, and how a recording is prepared."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class UtdMhad:
     data_dir  holds utd_mhad; None: FEDKD_DATA. Never written to.
     views     the clients, some of "inertial" and "kinect".
     together  every view's host has the streams of both.
+    depth     the Kinect's host also has its depth pictures, as "depth" [N 16 48 48 1]; `fedkd data prepare` makes them.
+    prepared_dir  where prepared clips lie; None: FEDKD_PREPARED, or ~/.cache/fedkd.
     labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
     frames    every clip is stretched to this length.
     """
@@ -78,6 +83,8 @@ class UtdMhad:
     protocol: str = "P1v"
     views: Sequence[str] = ("inertial", "kinect")
     together: bool = False
+    depth: bool = False
+    prepared_dir: str | None = None
     labels: float = 1.0
     frames: int = 64
 
@@ -129,16 +136,22 @@ class UtdMhad:
         expected = PUBLISHED_CLIPS * len(FOLDERS)
         return DataReport(self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken)
 
+    def prepare(self, progress: Progress) -> list[Broken]:
+        """Make the depth clips that are not there yet; the files that hold none."""
+        return prepare_depth(folder_of(self.data_dir), self.prepared_dir, progress)
+
     def _recorded_by(self, view: str) -> dict[str, Clips]:
         """split -> the clips that a view's host has, with every stream that it has."""
-        recordings = usable(folder_of(self.data_dir))
+        folder = folder_of(self.data_dir)
         own = MODALITY_OF[view]
         needed = [own, *(m for m in FOLDERS if self.together and m != own)]
-        by_event = {m: {r.event: r for r in recordings[m]} for m in needed}
+        by_event = {m: {r.event: r for r in usable(folder)[m]} for m in needed}
+        if self.depth and "skeleton" in needed:
+            by_event["depth"] = {r.event: r for r in depth_clips(folder, self.prepared_dir)}
         events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
-        found = [{m: by_event[m][event] for m in needed} for event in events]
+        found = [{m: clips[event] for m, clips in by_event.items()} for event in events]
         return {
-            split: _clips([event for event in found if self._is(event[own], split)], needed, self.frames)
+            split: _clips([event for event in found if self._is(event[own], split)], found[0], self.frames)
             for split in ("train", "valid", "test")
         }
 
@@ -164,14 +177,14 @@ def usable(folder: Path) -> dict[str, tuple[Recording, ...]]:
     return dict(recordings)
 
 
-def _clips(events: Sequence[Mapping[str, Recording]], modalities: Sequence[str], frames: int) -> Clips:
-    """Prepared clips of events given by id, each with its recordings by modality; of no events, no clips."""
-    first = [event[modalities[0]] for event in events]
+def _clips(events: Sequence[Mapping[str, Recording]], example: Mapping[str, Recording], frames: int) -> Clips:
+    """Prepared clips of events given by id, each with its recordings by modality; of no events, none like `example`."""
+    first = [next(iter(event.values())) for event in events]
     streams = {}
-    for modality in modalities:
-        name, joints, prepare = STREAMS[modality]
-        clips = [resample(prepare(event[modality].values), frames) for event in events]
-        streams[name] = torch.stack(clips) if clips else torch.empty(0, frames, joints, 3)
+    for modality, like in example.items():
+        name, prepare = STREAMS[modality]
+        clips = [prepare(event[modality].values, frames) for event in events]
+        streams[name] = torch.stack(clips) if clips else prepare(like.values, frames)[None][:0]
     return Clips(
         ids=torch.tensor([_id(r.event) for r in first], dtype=torch.int64),
         labels=torch.tensor([r.label for r in first], dtype=torch.int64),

@@ -50,20 +50,23 @@ ACTIONS = (
 )  # fmt: skip
 """Classes 0..26: the published actions 1..27."""
 
-_NAME = re.compile(r"a(\d{1,2})_s(\d)_t(\d)_(skeleton|inertial)")
+_NAME = re.compile(r"a(\d{1,2})_s(\d)_t(\d)_(skeleton|inertial|depth)")
 _KEYS = {"skeleton": "d_skel", "inertial": "d_iner"}
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One clip in one modality. `label` is 0-based; `values` [T 20 3] joints in metres, or [T 2 3]: g and degrees/s."""
+    """One clip in one modality. `label` is 0-based.
+
+    values  [T 20 3] joints in metres; [T 2 3] g and degrees a second; of depth a prepared clip [16 48 48 1] of bytes.
+    """
 
     event: str
     label: int
     subject: int
     trial: int
     modality: str
-    values: Float[Tensor, "T J 3"]
+    values: Tensor
 
 
 def folder_of(data_dir: str | None) -> Path:
@@ -105,15 +108,28 @@ def _read_files(
 
 def read_file(path: Path, modality: str) -> Recording | Broken:
     """One clip, or the reason why the file is not one."""
-    match = _NAME.fullmatch(path.stem)
-    if match is None or match[4] != modality:
-        return Broken(path.name, f"its name is not aA_sS_tT_{modality}.mat")
-    action, subject, trial = (int(match[i]) for i in (1, 2, 3))
-    if not 1 <= action <= len(ACTIONS) or subject not in SUBJECTS or trial not in TRIALS:
-        return Broken(path.name, "the data set has actions 1-27, subjects 1-8 and trials 1-4 only")
+    named = who(path.stem, modality)
+    if named is None:
+        return Broken(path.name, f"its name is not aA_sS_tT_{modality}.mat with A in 1-27, S in 1-8 and T in 1-4")
     values = _values(path, modality)
     if isinstance(values, str):
         return Broken(path.name, values)
+    return recording(named, modality, values)
+
+
+def who(stem: str, modality: str) -> tuple[int, int, int] | None:
+    """(action, subject, trial) that a file's name says, if the data set has such a clip."""
+    match = _NAME.fullmatch(stem)
+    if match is None or match[4] != modality:
+        return None
+    action, subject, trial = (int(match[i]) for i in (1, 2, 3))
+    there = 1 <= action <= len(ACTIONS) and subject in SUBJECTS and trial in TRIALS
+    return (action, subject, trial) if there else None
+
+
+def recording(named: tuple[int, int, int], modality: str, values: Tensor) -> Recording:
+    """A clip by what its name says."""
+    action, subject, trial = named
     return Recording(f"a{action:02}_s{subject}_t{trial}", action - 1, subject, trial, modality, values)
 
 

@@ -20,7 +20,9 @@ GROUPS = 4
 
 
 class SmallVideoNet(nn.Module):
-    """Clips uint8 [B T H W 3] to logits [B K]; `sample_shape` is (T, H, W, 3), H and W even. Made for 8 x 48 x 48.
+    """Clips uint8 [B T H W C] to logits [B K]; `sample_shape` is (T, H, W, C), H and W even. Made for 8 x 48 x 48.
+
+    C is 3 for colours and 1 for depth.
 
     Where in the picture something moves tells a raised arm from a raised knee, so the last map is not averaged over
     the picture but read as a grid. Norms are by group: a clip's answer does not depend on its batch, and students'
@@ -32,9 +34,9 @@ class SmallVideoNet(nn.Module):
 
     def __init__(self, num_classes: int, sample_shape: Sequence[int], *, width: int = 24, dropout: float = 0.2) -> None:
         super().__init__()
-        _, rows, columns, _ = sample_shape
+        _, rows, columns, colours = sample_shape
         cells = -(-rows // 8) * -(-columns // 8)
-        self.stem = nn.Conv2d(12, 2 * width, 3, stride=2, padding=1, bias=False)
+        self.stem = nn.Conv2d(4 * colours, 2 * width, 3, stride=2, padding=1, bias=False)
         self.stem_norm = nn.GroupNorm(GROUPS, width)
         self.blocks = nn.ModuleList(
             [Block(width, width), Block(width, 2 * width, stride=2), Block(2 * width, 2 * width)]
@@ -44,11 +46,11 @@ class SmallVideoNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(8 * width, num_classes)
 
-    def forward(self, clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B K"]:
+    def forward(self, clips: UInt8[Tensor, "B T H W C"]) -> Float[Tensor, "B K"]:
         """Logits of clips."""
         return self.read(self.maps(clips))
 
-    def maps(self, clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B C T"]:
+    def maps(self, clips: UInt8[Tensor, "B T H W C"]) -> Float[Tensor, "B C T"]:
         """What every channel makes of every frame: the last features before they are pooled."""
         batch, frames = clips.shape[:2]
         x = appearance_and_motion(self.stem(patches(clips)), frames)  # BT C H/4 W/4
@@ -78,11 +80,11 @@ class Block(nn.Module):
         return F.relu(self.norm(self.conv(shifted(x, frames))) + self.short(x))
 
 
-def patches(clips: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "BT 12 h w"]:
+def patches(clips: UInt8[Tensor, "B T H W C"]) -> Float[Tensor, "BT C4 h w"]:
     """Squares of 2 x 2 pixels as channels, moved while they are still bytes."""
-    batch, frames, height, width, _ = clips.shape
-    squares = clips.reshape(batch * frames, height // 2, 2, width // 2, 2, 3).permute(0, 5, 2, 4, 1, 3)
-    return squares.reshape(batch * frames, 12, height // 2, width // 2).float() / 64 - 2
+    batch, frames, height, width, colours = clips.shape
+    squares = clips.reshape(batch * frames, height // 2, 2, width // 2, 2, colours).permute(0, 5, 2, 4, 1, 3)
+    return squares.reshape(batch * frames, 4 * colours, height // 2, width // 2).float() / 64 - 2
 
 
 def appearance_and_motion(x: Float[Tensor, "BT C2 h w"], frames: int) -> Float[Tensor, "BT C h w"]:

@@ -1,0 +1,122 @@
+"""A store of prepared clips: files that are slow to read are read once, and their clips lie in one memory-mapped array.
+
+    store = Store(folder, recipe="48x48 depth, v1", shape=(16, 48, 48, 1))
+    store.prepare(paths, make, progress)       # what is not there yet, or has changed since; may be stopped at any time
+    store.clip("a1_s1_t1_depth")               # a view of the array, read from disk when looked at
+
+`clips.npy` holds a row of uint8 for each file; `index.json` says, for each row, the file's name, size and time, the
+row's CRC-32, or why there is no clip in it. Nothing is pickled. The index is written beside the old one and renamed,
+every few seconds: a `prepare` that is killed goes on where it stood. A store of another recipe is made afresh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from fedkd.data.check import Broken
+
+SAVE_SECONDS = 3.0
+
+Progress = Callable[[Iterable[Path], int], Iterable[Path]]
+"""(files, how many) -> the same files, while somebody shows how far it is."""
+
+Make = Callable[[Path], "UInt8[np.ndarray, '...'] | str"]
+"""file -> its clip, or the reason why it holds none."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where prepared clips lie, of what shape, and made by which recipe."""
+
+    folder: Path
+    recipe: str
+    shape: tuple[int, ...]
+
+    def prepare(self, paths: Sequence[Path], make: Make, progress: Progress) -> list[Broken]:
+        """Make every file's clip that is missing or out of date; the files that hold none."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        index = self._begin([path.stem for path in paths])
+        rows, clips = index["rows"], np.lib.format.open_memmap(self.folder / "clips.npy", mode="r+")
+        saved = time.monotonic()
+        stale = [path for path in paths if not _fresh(rows.get(path.stem), path)]
+        for path in progress(stale, len(stale)):
+            clip = make(path)
+            entry = rows[path.stem] | {"stamp": _stamp(path)}
+            if isinstance(clip, str):
+                rows[path.stem] = {**entry, "broken": clip, "crc": None}
+            else:
+                clips[entry["row"]] = clip
+                rows[path.stem] = {**entry, "broken": None, "crc": zlib.crc32(clip.tobytes())}
+            if time.monotonic() - saved > SAVE_SECONDS:
+                self._save(index, clips)
+                saved = time.monotonic()
+        self._save(index, clips)
+        return [Broken(name, row["broken"]) for name, row in rows.items() if row["broken"]]
+
+    def names(self) -> list[str]:
+        """Files whose clips are there; none before a `prepare`."""
+        rows = self._index()["rows"]
+        return [name for name, row in rows.items() if row["crc"] is not None]
+
+    def out_of_date(self, paths: Iterable[Path]) -> list[str]:
+        """Files that came, or changed, since they were last prepared."""
+        rows = self._index()["rows"]
+        return [path.stem for path in paths if not _fresh(rows.get(path.stem), path)]
+
+    def clips(self) -> Mapping[str, UInt8[np.ndarray, "..."]]:
+        """name -> clip, each a view of the memory-mapped array."""
+        rows = self._index()["rows"]
+        if not rows:
+            return {}
+        array = np.load(self.folder / "clips.npy", mmap_mode="r", allow_pickle=False)
+        return {name: array[row["row"]] for name, row in rows.items() if row["crc"] is not None}
+
+    def damaged(self) -> list[str]:
+        """Files whose clip no longer has the sum of what was written."""
+        rows = self._index()["rows"]
+        clips = self.clips()
+        return [name for name, clip in clips.items() if zlib.crc32(clip.tobytes()) != rows[name]["crc"]]
+
+    def _begin(self, names: Sequence[str]) -> dict[str, Any]:
+        """The index as it stands, or a new one over an empty array where files or the recipe are others."""
+        index = self._index()
+        if sorted(index["rows"]) == sorted(names):
+            return index
+        np.lib.format.open_memmap(
+            self.folder / "clips.npy", mode="w+", dtype=np.uint8, shape=(len(names), *self.shape)
+        ).flush()
+        rows = {name: {"row": row, "stamp": None, "broken": None, "crc": None} for row, name in enumerate(names)}
+        return {"recipe": self.recipe, "shape": list(self.shape), "rows": rows}
+
+    def _index(self) -> dict[str, Any]:
+        try:
+            index: dict[str, Any] = json.loads((self.folder / "index.json").read_bytes())
+        except (OSError, ValueError):
+            index = {}
+        fits = index.get("recipe") == self.recipe and index.get("shape") == list(self.shape)
+        return index if fits else {"recipe": self.recipe, "shape": list(self.shape), "rows": {}}
+
+    def _save(self, index: Mapping[str, Any], clips: np.memmap) -> None:
+        clips.flush()
+        new = self.folder / "index.json.new"
+        new.write_text(json.dumps(index))
+        os.replace(new, self.folder / "index.json")
+
+
+def _stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _fresh(row: Mapping[str, Any] | None, path: Path) -> bool:
+    return row is not None and row["stamp"] == _stamp(path)
