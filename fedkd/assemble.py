@@ -17,11 +17,10 @@ from fedkd.learn.pupil import Schooling
 
 def student_course(cfg: DictConfig, view: str = "") -> Course:
     """How the student of a view is made and taught: in its own way where `students` names one, else as all are."""
-    told = {
-        name: cfg.objective[name] for name in ("supervised", "teacher", "consensus", "pseudo", "hint", "ramp_rounds")
-    }
+    weights = {name: float(cfg.objective[name]) for name in ("supervised", "teacher", "consensus", "pseudo", "hint")}
     make_hint = build(cfg.hint, _partial_=True) if cfg.hint.get("_target_") else None
-    return _course(cfg.students.get(view, cfg.student), cfg, cfg.rounds, make_hint, **told)
+    node = cfg.students.get(view, cfg.student)
+    return _course(node, cfg, cfg.rounds, make_hint, ramp_rounds=cfg.objective.ramp_rounds, **weights)
 
 
 def teacher_course(cfg: DictConfig) -> Course | None:
@@ -40,11 +39,9 @@ def mentor_courses(cfg: DictConfig) -> dict[str, Course]:
     return {"teacher": teacher, **assistants}
 
 
-def _course(
-    node: DictConfig, cfg: DictConfig, rounds: int, make_hint: MakeHint | None = None, **weights: Any
-) -> Course:
+def _course(node: DictConfig, cfg: DictConfig, rounds: int, make_hint: MakeHint | None = None, **terms: Any) -> Course:
     guidance = build(cfg.guidance) if cfg.guidance.get("_target_") else None
-    objective = Objective(build(cfg.loss), guidance, label_smoothing=cfg.objective.label_smoothing, **weights)
+    objective = Objective(build(cfg.loss), guidance, label_smoothing=float(cfg.objective.label_smoothing), **terms)
     augment = None if node.augment is None else build(node.augment)
     glimpses = None if node.get("glimpses") is None else build(node.glimpses)
     schooling = Schooling(**node.get("schooling", {}))

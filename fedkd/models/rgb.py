@@ -50,7 +50,7 @@ class SmallVideoNet(nn.Module):
         """Logits of clips."""
         return self.read(self.maps(clips))
 
-    def maps(self, clips: UInt8[Tensor, "B T H W C"]) -> Float[Tensor, "B C T"]:
+    def maps(self, clips: UInt8[Tensor, "B T H W C"]) -> Float[Tensor, "B E T"]:
         """What every channel makes of every frame: the last features before they are pooled."""
         batch, frames = clips.shape[:2]
         x = appearance_and_motion(self.stem(patches(clips)), frames)  # BT C H/4 W/4
@@ -60,7 +60,7 @@ class SmallVideoNet(nn.Module):
         x = self.squeeze(x).reshape(batch, frames, -1).transpose(1, 2)  # B C T
         return F.relu(self.over_time(x))
 
-    def read(self, maps: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
+    def read(self, maps: Float[Tensor, "B E T"]) -> Float[Tensor, "B K"]:
         """Logits from the maps."""
         return self.head(self.dropout(torch.cat([maps.mean(2), maps.amax(2)], dim=1)))
 

@@ -1,0 +1,99 @@
+"""Several teachers on one host: taught in order, asked together, and hints from their features."""
+
+import pytest
+import torch
+
+from clients.camera import Camera
+from fedkd.learn.hint import ContrastHint, FocalChannelHint, Shown, num_channels, show
+from fedkd.learn.pupil import digest
+from fedkd.models.pose_net import PoseNet
+from fedkd.models.tcn import Tcn
+from fedkd.types import UNKNOWN
+from tests.test_camera import camera
+
+SKELETON, IMU = (16, 20, 3), (16, 2, 3)
+TWO = ("+teacher@assistants.second=tcn", "objective.teacher=1.0")
+
+
+def progressive(*overrides: str, **habits: object) -> Camera:
+    return camera(*TWO, *overrides, **habits)
+
+
+def test_an_assistant_is_taught_by_the_teacher_before_it() -> None:
+    both = progressive()
+    both.train(1)
+    first, second = both.mentors.values()
+    assert first.taught and second.taught
+    untaught = progressive()
+    untaught.mentors["second"].learn_here(untaught.view.train.knowing(untaught.labels), 3, untaught._chance("second"))
+    assert digest(second.pupil.net.state_dict()) != digest(untaught.mentors["second"].pupil.net.state_dict())
+
+
+def test_all_mentors_guide_the_student() -> None:
+    both = progressive()
+    both.train(1)
+    said = both._teachers_say(1)
+    assert said is not None and said.shape == (2, len(both.view.train), both.view.num_classes)
+
+
+def test_mispaired_answers_are_the_same_ones_about_other_clips() -> None:
+    paired, shuffled = progressive(), progressive(paired=False)
+    for seen in (paired, shuffled):
+        seen._teach_mentors()
+    right, wrong, later = paired._teachers_say(1), shuffled._teachers_say(1), shuffled._teachers_say(2)
+    assert right is not None and wrong is not None and later is not None
+    assert not right.equal(wrong) and not wrong.equal(later)
+    assert right.sort(1).values.equal(wrong.sort(1).values)
+
+
+def test_the_adaptive_guidance_learns_and_a_pause_changes_no_bit() -> None:
+    words = ("guidance=adaptive", "objective.supervised=0", "hint=contrast", "objective.hint=0.1")
+    straight, paused = progressive(*words), progressive(*words)
+    for seen in (straight, paused):
+        tally = seen.train(1)
+        assert tally.sums["hint"] > 0 and "supervised" not in tally.sums
+    resumed = progressive(*words)
+    resumed.restore(paused.state())
+    assert straight.train(2) == resumed.train(2) and straight.digest() == resumed.digest()
+
+
+def test_hints_and_their_layers_do_not_answer() -> None:
+    plain, hinted = camera("hint=none"), camera("hint=focal_channel")
+    assert plain.pupil.voice.state_dict().keys() == hinted.pupil.voice.state_dict().keys()
+    assert len(hinted.pupil.hints) == 1 and not plain.pupil.hints
+
+
+def shown(n: int = 8) -> tuple[PoseNet, Shown]:
+    torch.manual_seed(0)
+    teacher = PoseNet(3, SKELETON, channels=24)
+    return teacher, show(teacher, torch.randn(n, *SKELETON), torch.tensor([0, 1, 2, UNKNOWN] * (n // 4)))
+
+
+def test_what_a_teacher_shows_is_its_last_maps_and_the_slopes_of_its_reading() -> None:
+    teacher, seen = shown()
+    weights = next(layer for layer in teacher.classify if isinstance(layer, torch.nn.Linear)).weight
+    assert seen.maps.shape[:2] == (8, 24) and num_channels(teacher) == 24
+    torch.testing.assert_close(seen.slopes[1].sum(1), weights[1])
+
+
+@pytest.mark.parametrize("make", [FocalChannelHint, ContrastHint])
+def test_a_hint_draws_the_student_to_the_teacher(make: type) -> None:
+    _, seen = shown()
+    student = Tcn(3, IMU, channels=16)
+    hint = make(16, 24)
+    clips, labels = torch.randn(8, *IMU), torch.arange(8)
+    optimiser = torch.optim.Adam([*student.parameters(), *hint.parameters()], lr=1e-2)
+    losses = []
+    for _ in range(30):
+        loss = hint(student.maps(clips), seen, labels)
+        assert loss.shape == (8,)
+        optimiser.zero_grad()
+        loss.mean().backward()
+        optimiser.step()
+        losses.append(float(loss.mean().detach()))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_unknown_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match="focal, all or random"):
+        FocalChannelHint(4, 4, choice="best")

@@ -1,0 +1,130 @@
+"""The store of prepared clips: made once, gone on with, and never believed when it is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from fedkd.data.depth import DepthAugment, small_clip
+from fedkd.data.store import Store
+from fedkd.data.utd_mhad import UtdMhad
+from fedkd.errors import UserError
+from fedkd.seeding import generator
+from tests.test_utd_mhad import write_clip
+
+pytestmark = pytest.mark.filterwarnings("ignore:utd_mhad. .* of 861 published")
+
+
+def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+    return files
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"clip{n}.bin" for n in range(4)]
+    for n, path in enumerate(paths):
+        path.write_bytes(bytes([n]) * 6)
+    return paths
+
+
+def make(path: Path) -> np.ndarray | str:
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    return content.reshape(2, 3) if len(content) == 6 else f"it has {len(content)} bytes"
+
+
+def a_store(root: Path, recipe: str = "v1") -> Store:
+    return Store(root / "store", recipe, (2, 3))
+
+
+def test_clips_come_back_and_are_made_once(tmp_path: Path, files: list[Path]) -> None:
+    store, made = a_store(tmp_path), []
+
+    def counted(path: Path) -> np.ndarray | str:
+        made.append(path.stem)
+        return make(path)
+
+    assert store.names() == [] and store.out_of_date(files) == [path.stem for path in files]
+    assert store.prepare(files, counted, quietly) == []
+    store.prepare(files, counted, quietly)
+    assert made == [path.stem for path in files] and store.out_of_date(files) == []
+    assert {name: int(clip[0, 0]) for name, clip in store.clips().items()} == {f"clip{n}": n for n in range(4)}
+    files[2].write_bytes(b"\x09" * 6)
+    store.prepare(files, counted, quietly)
+    assert made[4:] == ["clip2"] and int(store.clips()["clip2"][0, 0]) == 9
+
+
+def test_a_prepare_that_is_killed_goes_on_where_it_stood(tmp_path: Path, files: list[Path], monkeypatch) -> None:
+    monkeypatch.setattr("fedkd.data.store.SAVE_SECONDS", -1.0)
+    store, made = a_store(tmp_path), []
+
+    def dying(path: Path) -> np.ndarray | str:
+        if path.stem == "clip2" and len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(path.stem)
+        return make(path)
+
+    with pytest.raises(KeyboardInterrupt):
+        store.prepare(files, dying, quietly)
+    made.append("killed")
+    store.prepare(files, dying, quietly)
+    assert made == ["clip0", "clip1", "killed", "clip2", "clip3"] and len(store.names()) == 4
+
+
+def test_a_broken_file_is_named_and_has_no_clip(tmp_path: Path, files: list[Path]) -> None:
+    files[1].write_bytes(b"123")
+    store = a_store(tmp_path)
+    assert [(fault.name, fault.reason) for fault in store.prepare(files, make, quietly)] == [
+        ("clip1", "it has 3 bytes")
+    ]
+    assert store.names() == ["clip0", "clip2", "clip3"]
+
+
+def test_damage_and_another_recipe_are_noticed(tmp_path: Path, files: list[Path]) -> None:
+    store = a_store(tmp_path)
+    store.prepare(files, make, quietly)
+    array = tmp_path / "store" / "clips.npy"
+    array.write_bytes(array.read_bytes()[:-1] + b"\xff")
+    assert store.damaged() == ["clip3"]
+    assert a_store(tmp_path, "v2").out_of_date(files) == [path.stem for path in files]
+    (tmp_path / "store" / "index.json").write_text("{")
+    assert store.names() == []
+
+
+def test_depth_is_cut_to_the_person_and_background_stays_zero() -> None:
+    depth = np.zeros((60, 80, 5), np.uint16)
+    depth[10:50, 30:50] = 2000
+    depth[20:30, 30:50, 4] = 1600  # an arm comes nearer by 40 cm, 50 greys
+    clip = small_clip(depth, frames=5, side=8)
+    assert clip.shape == (5, 8, 8, 1)
+    assert clip[0, :, :2].max() == 0 and clip[0, 3, 3, 0] == 128 and clip[4, 3, 3, 0] == 178
+
+
+def test_depth_augmentation_leaves_the_background_alone() -> None:
+    clips = torch.zeros(3, 2, 8, 8, 1, dtype=torch.uint8)
+    clips[:, :, 3:5, 3:5] = 100
+    moved = DepthAugment()(clips, generator(0, "x"))
+    assert moved.dtype == torch.uint8 and not moved.equal(clips)
+    assert ((moved == 0) | ((moved >= 80) & (moved <= 120))).all()
+
+
+def test_utd_depth_asks_to_be_prepared_and_is_then_a_stream(tmp_path: Path) -> None:
+    for subject in range(1, 9):
+        for action in (1, 2):
+            for modality in ("skeleton", "inertial"):
+                write_clip(tmp_path, action, subject, 1, modality)
+            folder = tmp_path / "utd_mhad" / "Depth"
+            folder.mkdir(exist_ok=True)
+            values = np.random.default_rng(subject).integers(1, 4000, (24, 32, 6)).astype(np.uint16)
+            scipy.io.savemat(folder / f"a{action}_s{subject}_t1_depth.mat", {"d_depth": values})
+    data = UtdMhad(data_dir=str(tmp_path), depth=True, prepared_dir=str(tmp_path / "kept"))
+    with pytest.raises(UserError, match="fedkd data prepare utd_mhad"):
+        data.view("kinect", 0)
+    assert data.prepare(quietly) == []
+    train = data.view("kinect", 0).train
+    assert train.streams["depth"].shape == (6, 16, 48, 48, 1) and train.streams["depth"].dtype == torch.uint8
+    assert set(data.view("inertial", 0).train.streams) == {"imu"}
