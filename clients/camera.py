@@ -158,7 +158,7 @@ class Camera:
         """Everything this camera learned and was told, in the safetensors format."""
         flat = {f"pupil.{name}": value for name, value in self.pupil.state().items()}
         for role, mentor in self.mentors.items():
-            flat |= {f"{role}.{name}": value for name, value in mentor.pupil.state().items()}
+            flat |= {f"mentor.{role}.{name}": value for name, value in mentor.pupil.state().items()}
         flat |= {"told.ids": self.told.ids, "told.classes": self.told.classes}
         flat |= {name: getattr(self.consensus, name.removeprefix("consensus.")) for name in _CONSENSUS}
         flat |= {"first_heard": torch.tensor(self.first_heard)}
@@ -169,7 +169,7 @@ class Camera:
         flat = load_tensors(state)
         self.pupil.restore(under("pupil.", flat))
         for role, mentor in self.mentors.items():
-            mentor.pupil.restore(under(f"{role}.", flat))
+            mentor.pupil.restore(under(f"mentor.{role}.", flat))
         self.told = EventLabels(flat["told.ids"], flat["told.classes"])
         self.consensus = SoftLabels(*(flat[name] for name in _CONSENSUS))
         self.first_heard = int(flat["first_heard"])
@@ -213,28 +213,34 @@ class Camera:
         """Each mentor that nobody taught is taught here, by the labels and by the mentors before it."""
         before: list[Mentor] = []
         for role, mentor in self.mentors.items():
-            if not mentor.taught:
+            if not mentor.taught and (self.labels != UNKNOWN).any():
                 mentor.learn_here(self._labelled, self.view.num_classes, self._chance(role), before)
-            before.append(mentor)
+            if mentor.taught:
+                before.append(mentor)
 
     @property
     def _labelled(self) -> Clips:
         return self.view.train.knowing(self.labels)
 
-    def _teachers_say(self, round: int) -> Tensor | None:
-        """What each taught mentor answers about the training clips; None where nobody guides.  M N K"""
+    def _teachers_say(self, about: Tensor) -> Tensor | None:
+        """What each taught mentor answers about the training clips of rows `about`; None where nobody guides.  M N K"""
         taught = [mentor for mentor in self.mentors.values() if mentor.taught]
         if not taught or not self.course.objective.teacher:
             return None
-        said = torch.stack([mentor.answers(self.view.train) for mentor in taught])
-        if self.habits.paired:
-            return said
-        chance = generator(*self._chance("student"), "mispaired", round)
-        return said[:, torch.randperm(len(self.view.train), generator=chance)]
+        return torch.stack([mentor.answers(self.view.train) for mentor in taught])[:, about]
 
-    def _teachers_show(self) -> list[Shown]:
-        """Each mentor's features of the training clips, for a student that takes hints."""
-        return [mentor.features(self._labelled) for mentor in self.mentors.values()] if self.pupil.hints else []
+    def _teachers_show(self, about: Tensor) -> list[Shown]:
+        """Each mentor's features of those clips, for a student that takes hints; none until all are taught."""
+        if not self.pupil.hints or not all(mentor.taught for mentor in self.mentors.values()):
+            return []
+        return [mentor.features(self._labelled).rows(about) for mentor in self.mentors.values()]
+
+    def _clips_teachers_see(self, round: int) -> Tensor:
+        """Rows of the training clips that teachers speak of: the student's own, or (not `paired`) others by chance."""
+        if self.habits.paired:
+            return torch.arange(len(self.view.train))
+        chance = generator(*self._chance("student"), "mispaired", round)
+        return torch.randperm(len(self.view.train), generator=chance)
 
     def _lesson(self, round: int) -> Lesson:
         train = self.view.train
@@ -245,7 +251,9 @@ class Camera:
             answers = self.course.ask(self.pupil.voice, train.stream(self.course.modality))
             guesses = confident_guesses(answers, self.habits.threshold)
             pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
-        return Lesson(clips, self.labels, self._teachers_say(round), consensus, trust, pseudo, self._teachers_show())
+        about = self._clips_teachers_see(round)
+        said, shown = self._teachers_say(about), self._teachers_show(about)
+        return Lesson(clips, self.labels, said, consensus, trust, pseudo, shown)
 
 
 _CONSENSUS = ("consensus.ids", "consensus.probs", "consensus.weight")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from fedkd.config import build
+from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.learn.hint import MakeHint
 from fedkd.learn.objective import Objective
@@ -19,8 +21,18 @@ def student_course(cfg: DictConfig, view: str = "") -> Course:
     """How the student of a view is made and taught: in its own way where `students` names one, else as all are."""
     weights = {name: float(cfg.objective[name]) for name in ("supervised", "teacher", "consensus", "pseudo", "hint")}
     make_hint = build(cfg.hint, _partial_=True) if cfg.hint.get("_target_") else None
+    guidance = build(cfg.guidance) if cfg.guidance.get("_target_") else None
     node = cfg.students.get(view, cfg.student)
-    return _course(node, cfg, cfg.rounds, make_hint, ramp_rounds=cfg.objective.ramp_rounds, **weights)
+    return _course(
+        node, cfg, cfg.rounds, make_hint, guidance=guidance, ramp_rounds=cfg.objective.ramp_rounds, **weights
+    )
+
+
+def refuse_strangers(cfg: DictConfig, views: Sequence[str]) -> None:
+    """A UserError where `students` names a view that the data does not have."""
+    strangers = sorted(set(cfg.students) - set(views))
+    if strangers:
+        raise UserError(f"students names {', '.join(strangers)}, but the data has the views {', '.join(views)}.")
 
 
 def teacher_course(cfg: DictConfig) -> Course | None:
@@ -40,8 +52,7 @@ def mentor_courses(cfg: DictConfig) -> dict[str, Course]:
 
 
 def _course(node: DictConfig, cfg: DictConfig, rounds: int, make_hint: MakeHint | None = None, **terms: Any) -> Course:
-    guidance = build(cfg.guidance) if cfg.guidance.get("_target_") else None
-    objective = Objective(build(cfg.loss), guidance, label_smoothing=float(cfg.objective.label_smoothing), **terms)
+    objective = Objective(build(cfg.loss), label_smoothing=float(cfg.objective.label_smoothing), **terms)
     augment = None if node.augment is None else build(node.augment)
     glimpses = None if node.get("glimpses") is None else build(node.glimpses)
     schooling = Schooling(**node.get("schooling", {}))

@@ -203,6 +203,16 @@ def _check(cfg: DictConfig) -> None:
             not (cfg.strategy.pool and teaches) or cfg.teaching.origin != "federated",
             "strategy=central has no views to federate a teacher over; use teaching.origin=local, lab or file.",
         ),
+        (
+            not cfg.students or not (cfg.strategy.pool or cfg.strategy.common_start),
+            f"strategy={cfg.strategy.name} has one net for all views, but students names {', '.join(cfg.students)}; "
+            "leave students out, or choose another strategy.",
+        ),
+        (
+            not (cfg.assistants and cfg.strategy.teacher) or cfg.teacher.model is not None,
+            f"assistants {', '.join(cfg.assistants)} need a teacher before them; set teacher=.",
+        ),
+        ("teacher" not in cfg.assistants, "an assistant cannot be called teacher; that is the first one's name."),
     ]
     for holds, sentence in rules:
         if not holds:

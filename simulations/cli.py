@@ -154,6 +154,8 @@ def run_one(overrides: Sequence[str], *, results_dir: str | None = None, name: s
     cfg = load(overrides)
     folder = new_folder(results_dir or cfg.results_dir, name or cfg.name, overrides)
     paths = {"data_dir": cfg.data_dir, "teaching.file": cfg.teaching.file}  # a place may run elsewhere
+    if "prepared_dir" in cfg.data:
+        paths["data.prepared_dir"] = cfg.data.prepared_dir
     absolute = [f"{key}='{Path(path).expanduser().absolute()}'" for key, path in paths.items() if path is not None]
     views = build(load([*overrides, *absolute]).data).view_names()
     settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Sequence
@@ -143,7 +144,17 @@ def _work(pipe: Connection, inherited: Sequence[Connection], run_id: int, overri
             for message in messages:
                 node = message.metadata.dst_node_id
                 reply = answer(message, contexts.setdefault(node, new_context(run_id, node, overrides)))
-                outbox.submit(pipe.send, reply)
+                outbox.submit(_send, pipe, message, reply)
+
+
+def _send(pipe: Connection, message: Message, reply: Message) -> None:
+    """Send a reply; where it cannot be packed, send why: the parent counts on one reply a message, in order."""
+    try:
+        packed = pickle.dumps(reply)
+    except Exception as error:
+        packed = pickle.dumps(failed(message, error))
+    with suppress(OSError):  # the parent is gone
+        pipe.send_bytes(packed)
 
 
 def run(overrides: str, folder: Path, num_views: int, *, workers: int | None, hosts: int | None) -> None:

@@ -10,7 +10,7 @@ from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from omegaconf import DictConfig, OmegaConf
 
-from fedkd.assemble import teacher_course
+from fedkd.assemble import refuse_strangers, teacher_course
 from fedkd.config import build, from_string, load
 from fedkd.data.pool import POOLED
 from fedkd.learn.course import Course
@@ -47,6 +47,7 @@ def main(grid: Grid, context: Context) -> None:
         place, folder = "flower", str(new_folder(str(results), cfg.name, overrides))
         print(f"fedkd: the record of this run goes to {folder}", flush=True)
     data = build(cfg.data)
+    refuse_strangers(cfg, data.view_names())
     record = Record(Path(folder), OmegaConf.to_yaml(cfg), {**_heading(cfg, data), "place": place})
     try:
         observer = run(grid, cfg, data, record)

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from fedkd.config import as_string, build, expand, from_string, load, options
 from fedkd.errors import UserError
 
-GROUPS = ("data", "student", "teacher", "loss", "consensus", "strategy", "place", "experiment")
+GROUPS = ("data", "student", "teacher", "loss", "guidance", "hint", "consensus", "strategy", "place", "experiment")
 
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
@@ -17,7 +17,12 @@ def test_every_option_composes(group: str, option: str) -> None:
 @pytest.mark.parametrize("strategy", options("strategy"))
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -> None:
-    cfg = load([f"experiment={experiment}", f"strategy={strategy}"])
+    words = [f"experiment={experiment}", f"strategy={strategy}"]
+    if load([f"experiment={experiment}"]).students and strategy in ("central", "fedavg"):
+        with pytest.raises(UserError, match="one net for all views, but students names"):
+            load(words)
+        return
+    cfg = load(words)
     assert cfg.strategy.name == strategy
     assert set(cfg.strategy) == set(load([f"strategy={options('strategy')[0]}"]).strategy)
 
@@ -30,6 +35,8 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["strategy=foo"], "Available options in 'strategy': alone"),
         (["rounds=x"], "rounds must be an int, got 'x'"),
         (["rounds=0"], "rounds must be at least 1"),
+        (["strategy.teacher=true", "+teacher@assistants.a=tcn"], "assistants a need a teacher before them"),
+        (["teacher=tcn", "+teacher@assistants.teacher=tcn"], "cannot be called teacher"),
         (["objective.teacher=a"], "objective.teacher must be a float"),
         (["rounds=5"], "speak_after must be below rounds"),
         (["strategy.teacher_voice=2"], "teacher_voice is a share"),

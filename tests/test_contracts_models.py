@@ -59,6 +59,16 @@ def test_logits_have_one_column_a_class(built: tuple[nn.Module, tuple[int, ...]]
     assert torch.isfinite(logits).all()
 
 
+def test_maps_are_what_the_logits_are_read_from(built: tuple[nn.Module, tuple[int, ...]]) -> None:
+    net, sample_shape = built
+    if not hasattr(net, "maps"):
+        pytest.skip("a net that shows no features")
+    x = clips(sample_shape, 3)
+    maps = net.eval().maps(x)
+    assert maps.ndim == 3 and maps.shape[:2] == (3, net.num_maps)
+    torch.testing.assert_close(net.read(maps), net(x))
+
+
 def test_one_gradient_step_lowers_the_loss(built: tuple[nn.Module, tuple[int, ...]]) -> None:
     net, sample_shape = built
     net = copy.deepcopy(net).train()

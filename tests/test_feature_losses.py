@@ -100,12 +100,12 @@ def test_contrastive_of_perfect_and_of_swapped_pairs() -> None:
 def test_contrastive_counts_the_same_class_as_like_but_not_the_unknown() -> None:
     anchors, partners = numbers(3, 4), numbers(3, 4)
     alone = info_nce(anchors, partners)
-    nobody = info_nce(anchors, partners, torch.tensor([UNKNOWN, UNKNOWN, UNKNOWN]))
+    nobody = info_nce(anchors, partners, labels=torch.tensor([UNKNOWN, UNKNOWN, UNKNOWN]))
     torch.testing.assert_close(nobody, alone)
     log_share = (torch.nn.functional.normalize(anchors) @ torch.nn.functional.normalize(partners).T / 0.07).log_softmax(
         1
     )
-    mates = info_nce(anchors, partners, torch.tensor([2, 2, UNKNOWN]))
+    mates = info_nce(anchors, partners, labels=torch.tensor([2, 2, UNKNOWN]))
     torch.testing.assert_close(mates[0], -(log_share[0, 0] + log_share[0, 1]) / 2)
     torch.testing.assert_close(mates[2], alone[2])
 

@@ -1,10 +1,13 @@
 """Several teachers on one host: taught in order, asked together, and hints from their features."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from clients.camera import Camera
-from fedkd.learn.hint import ContrastHint, FocalChannelHint, Shown, num_channels, show
+from fedkd.errors import UserError
+from fedkd.learn.hint import ContrastHint, FocalChannelHint, Shown, num_maps, show
 from fedkd.learn.pupil import digest
 from fedkd.models.pose_net import PoseNet
 from fedkd.models.tcn import Tcn
@@ -32,7 +35,7 @@ def test_an_assistant_is_taught_by_the_teacher_before_it() -> None:
 def test_all_mentors_guide_the_student() -> None:
     both = progressive()
     both.train(1)
-    said = both._teachers_say(1)
+    said = both._teachers_say(torch.arange(len(both.view.train)))
     assert said is not None and said.shape == (2, len(both.view.train), both.view.num_classes)
 
 
@@ -40,7 +43,10 @@ def test_mispaired_answers_are_the_same_ones_about_other_clips() -> None:
     paired, shuffled = progressive(), progressive(paired=False)
     for seen in (paired, shuffled):
         seen._teach_mentors()
-    right, wrong, later = paired._teachers_say(1), shuffled._teachers_say(1), shuffled._teachers_say(2)
+    right, wrong, later = (
+        seen._teachers_say(seen._clips_teachers_see(round))
+        for seen, round in ((paired, 1), (shuffled, 1), (shuffled, 2))
+    )
     assert right is not None and wrong is not None and later is not None
     assert not right.equal(wrong) and not wrong.equal(later)
     assert right.sort(1).values.equal(wrong.sort(1).values)
@@ -72,7 +78,7 @@ def shown(n: int = 8) -> tuple[PoseNet, Shown]:
 def test_what_a_teacher_shows_is_its_last_maps_and_the_slopes_of_its_reading() -> None:
     teacher, seen = shown()
     weights = next(layer for layer in teacher.classify if isinstance(layer, torch.nn.Linear)).weight
-    assert seen.maps.shape[:2] == (8, 24) and num_channels(teacher) == 24
+    assert seen.maps.shape[:2] == (8, 24) and num_maps(teacher) == 24
     torch.testing.assert_close(seen.slopes[1].sum(1), weights[1])
 
 
@@ -85,13 +91,47 @@ def test_a_hint_draws_the_student_to_the_teacher(make: type) -> None:
     optimiser = torch.optim.Adam([*student.parameters(), *hint.parameters()], lr=1e-2)
     losses = []
     for _ in range(30):
-        loss = hint(student.maps(clips), seen, labels)
+        loss = hint(student.maps(clips), seen, labels, torch.arange(8))
         assert loss.shape == (8,)
         optimiser.zero_grad()
         loss.mean().backward()
         optimiser.step()
         losses.append(float(loss.mean().detach()))
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_without_a_label_no_mentor_learns_and_none_guides() -> None:
+    seen = progressive("hint=contrast")
+    nothing = torch.full_like(seen.view.train.labels, UNKNOWN)
+    seen.view = replace(seen.view, train=seen.view.train.knowing(nothing))
+    seen.train(1)
+    assert not any(mentor.taught for mentor in seen.mentors.values()) and not seen.pupil.taught
+
+
+def test_the_guidance_is_the_students_alone() -> None:
+    seen = progressive("guidance=adaptive", "objective.supervised=0")
+    assert seen.course.objective.guidance is not None
+    assert all(mentor.course.objective.guidance is None for mentor in seen.mentors.values())
+
+
+def test_a_hint_counts_clips_that_nobody_labelled() -> None:
+    seen = camera("hint=contrast", "objective.teacher=0")
+    seen._teach_mentors()
+    assert seen.course.objective.useful(seen._lesson(1), 0.0).all()
+
+
+def test_a_net_that_shows_no_features_takes_no_hint() -> None:
+    with pytest.raises(UserError, match="MultiStream does not"):
+        camera("hint=contrast", "teacher=stgcn_streams")
+
+
+def test_a_clip_drawn_twice_is_no_stranger_to_itself() -> None:
+    _, seen = shown(4)
+    hint, maps = ContrastHint(24, 24), torch.randn(4, 24, 8)
+    unknown, twice = torch.full((4,), UNKNOWN), torch.tensor([0, 0, 1, 2])
+    both = Shown(seen.maps[[0, 0, 1, 2]], seen.slopes[[0, 0, 1, 2]])
+    strange, same = hint(maps, both, unknown, torch.arange(4)), hint(maps, both, unknown, twice)
+    torch.testing.assert_close(same[0], strange[:1].squeeze() * 0.5 + strange[0] * 0.5)  # both partners are one clip
 
 
 def test_unknown_channels_are_refused() -> None:

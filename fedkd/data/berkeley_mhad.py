@@ -1,7 +1,7 @@
 """Berkeley-MHAD's six accelerometers: body-worn sensors, each one view of the same person.
 
     data = BerkeleyMhad(data_dir="../shared/data", protocol="first5")
-    data.view("h01", seed=0).train.streams["imu"].shape           # [274, 96, 1, 3], in g
+    data.view("h01", seed=0).train.streams["imu"].shape           # [273, 96, 1, 3], in g
 
 Views h01..h06, as the files name the sensors (wrists, hips, ankles). With `together` there is one view, "body", whose
 stream "imu" is [N F 6 3]: the literature's setting, in which one net sees all sensors. Files and their faults:

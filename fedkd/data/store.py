@@ -2,7 +2,7 @@
 
     store = Store(folder, recipe="48x48 depth, v1", shape=(16, 48, 48, 1))
     store.prepare(paths, make, progress)       # what is not there yet, or has changed since; may be stopped at any time
-    store.clip("a1_s1_t1_depth")               # a view of the array, read from disk when looked at
+    store.clips()["a1_s1_t1_depth"]            # a view of the array, read from disk when looked at
 
 `clips.npy` holds a row of uint8 for each file; `index.json` says, for each row, the file's name, size and time, the
 row's CRC-32, or why there is no clip in it. Nothing is pickled. The index is written beside the old one and renamed,
@@ -61,7 +61,7 @@ class Store:
                 self._save(index, clips)
                 saved = time.monotonic()
         self._save(index, clips)
-        return [Broken(name, row["broken"]) for name, row in rows.items() if row["broken"]]
+        return self.broken()
 
     def names(self) -> list[str]:
         """Files whose clips are there; none before a `prepare`."""
@@ -84,14 +84,18 @@ class Store:
     def damaged(self) -> list[str]:
         """Files whose clip no longer has the sum of what was written."""
         rows = self._index()["rows"]
-        clips = self.clips()
-        return [name for name, clip in clips.items() if zlib.crc32(clip.tobytes()) != rows[name]["crc"]]
+        return [name for name, clip in self.clips().items() if zlib.crc32(clip.tobytes()) != rows[name]["crc"]]
+
+    def broken(self) -> list[Broken]:
+        """Files that held no clip when they were last prepared."""
+        return [Broken(name, row["broken"]) for name, row in self._index()["rows"].items() if row["broken"]]
 
     def _begin(self, names: Sequence[str]) -> dict[str, Any]:
         """The index as it stands, or a new one over an empty array where files or the recipe are others."""
         index = self._index()
         if sorted(index["rows"]) == sorted(names):
             return index
+        (self.folder / "index.json").unlink(missing_ok=True)  # before the array: killed here, nothing is believed
         np.lib.format.open_memmap(
             self.folder / "clips.npy", mode="w+", dtype=np.uint8, shape=(len(names), *self.shape)
         ).flush()
@@ -103,8 +107,16 @@ class Store:
             index: dict[str, Any] = json.loads((self.folder / "index.json").read_bytes())
         except (OSError, ValueError):
             index = {}
-        fits = index.get("recipe") == self.recipe and index.get("shape") == list(self.shape)
+        fits = index.get("recipe") == self.recipe and index.get("shape") == list(self.shape) and self._whole(index)
         return index if fits else {"recipe": self.recipe, "shape": list(self.shape), "rows": {}}
+
+    def _whole(self, index: Mapping[str, Any]) -> bool:
+        """Whether the array is there, with a row for each file of the index."""
+        try:
+            array = np.load(self.folder / "clips.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            return False
+        return array.shape == (len(index["rows"]), *self.shape) and array.dtype == np.uint8
 
     def _save(self, index: Mapping[str, Any], clips: np.memmap) -> None:
         clips.flush()

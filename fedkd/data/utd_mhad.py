@@ -1,7 +1,7 @@
 """UTD-MHAD: a Kinect and one inertial sensor on the body, eight people, 27 actions.
 
     data = UtdMhad(data_dir="../shared/data", protocol="P1v")
-    data.view("inertial", seed=0).train.streams["imu"].shape          # [322, 64, 2, 3]
+    data.view("inertial", seed=0).train.streams["imu"].shape          # [323, 64, 2, 3]
 
 Views: "inertial", whose host has the stream "imu" [N F 2 3] (acceleration in g; turning in units of 200 degrees a
 second), and "kinect" with "skeleton" [N F 20 3] (torsos about the clip's mean hip centre, turned to face the camera).
@@ -74,7 +74,7 @@ class UtdMhad:
     views     the clients, some of "inertial" and "kinect".
     together  every view's host has the streams of both.
     depth     the Kinect's host also has its depth pictures, as "depth" [N 16 48 48 1]; `fedkd data prepare` makes them.
-    prepared_dir  where prepared clips lie; None: FEDKD_PREPARED, or ~/.cache/fedkd.
+    prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
     labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
     frames    every clip is stretched to this length.
     """
@@ -96,6 +96,8 @@ class UtdMhad:
             raise UserError(f"utd_mhad has the protocols {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
         if not self.views or not set(self.views) <= set(MODALITY_OF):
             raise UserError(f"utd_mhad has the views {', '.join(MODALITY_OF)}, got {list(self.views)}.")
+        if self.depth and "kinect" not in self.views and not self.together:
+            raise UserError("utd_mhad depth belongs to the kinect's host: add it to data.views, or set data.together.")
         if not 0 < self.labels <= 1:
             raise UserError(f"utd_mhad labels is a share in (0, 1], got {self.labels}.")
         if self.frames < 2:
@@ -149,6 +151,9 @@ class UtdMhad:
         if self.depth and "skeleton" in needed:
             by_event["depth"] = {r.event: r for r in depth_clips(folder, self.prepared_dir)}
         events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
+        if not events:
+            counts = ", ".join(f"{len(clips)} of {modality}" for modality, clips in by_event.items())
+            raise UserError(f"utd_mhad: no event of {folder} has all that the {view}'s host needs: {counts}.")
         found = [{m: clips[event] for m, clips in by_event.items()} for event in events]
         return {
             split: _clips([event for event in found if self._is(event[own], split)], found[0], self.frames)

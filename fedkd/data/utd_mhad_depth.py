@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ FRAMES, SIDE = 16, 48
 
 def store(prepared_dir: str | None) -> Store:
     """Where the prepared depth clips lie."""
-    root = prepared_dir or os.environ.get("FEDKD_PREPARED") or Path.home() / ".cache" / "fedkd"
+    root = prepared_dir or "~/.cache/fedkd"
     shape = (FRAMES, SIDE, SIDE, 1)
     return Store(Path(root).expanduser() / "utd_mhad_depth", recipe="person's square, area mean, v1", shape=shape)
 
@@ -41,7 +40,18 @@ def depth_clips(folder: Path, prepared_dir: str | None) -> list[Recording]:
             f"utd_mhad: {len(waiting)} depth clips are not prepared or have changed, first {waiting[0]}; "
             "run `fedkd data prepare utd_mhad` once."
         )
-    found = ((who(name, "depth"), clip) for name, clip in kept.clips().items())
+    if broken := kept.broken():
+        raise UserError(
+            f"utd_mhad: {len(broken)} depth files are broken, first {broken[0].name}: {broken[0].reason}; copy them "
+            "again and run `fedkd data prepare utd_mhad`."
+        )
+    if damaged := kept.damaged():
+        raise UserError(
+            f"utd_mhad: {len(damaged)} prepared depth clips are damaged, first {damaged[0]}; remove {kept.folder} "
+            "and run `fedkd data prepare utd_mhad`."
+        )
+    there = {path.stem for path in _files(folder)}
+    found = ((who(name, "depth"), clip) for name, clip in kept.clips().items() if name in there)
     return [recording(named, "depth", torch.from_numpy(np.array(clip))) for named, clip in found if named is not None]
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fedkd.learn.fit import Augment, fit
-from fedkd.learn.hint import MakeHint, num_channels
+from fedkd.learn.hint import MakeHint, num_maps
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective
 from fedkd.learn.predict import predict
@@ -58,7 +58,7 @@ class Course:
             net = self.make(clip_shape, num_classes)
             if self.hint is None:
                 return Pupil(net, self.schooling)
-            return Pupil(net, self.schooling, [self.hint(num_channels(net), num_channels(t)) for t in teachers])
+            return Pupil(net, self.schooling, [self.hint(num_maps(net), num_maps(t)) for t in teachers])
 
     def teach(
         self,

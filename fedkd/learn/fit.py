@@ -46,7 +46,7 @@ def fit(
             maps = pupil.net.maps(clips)  # type: ignore[operator]
             terms = objective.terms(pupil.net.read(maps), lesson, rows, listening)  # type: ignore[operator]
             hints = [
-                hint(maps, shown.rows(rows), lesson.labels[rows])
+                hint(maps, shown.rows(rows), lesson.labels[rows], rows)
                 for hint, shown in zip(pupil.hints, lesson.shown, strict=True)
             ]
             terms["hint"] = objective.hint * torch.stack(hints).sum(0)

@@ -1,7 +1,8 @@
 """Hints: what a teacher's features tell a student's, beside what its answers tell its answers.
 
-A net that takes or gives hints has ``maps(clips) -> [B C T]``, its last features by channel and moment, and
-``read(maps) -> logits [B K]``; fedkd's own nets do. Teacher and student may differ in channels and in moments: a layer
+A net that takes or gives hints has ``maps(clips) -> [B C T]``, its last features by channel and moment, ``read(maps) ->
+logits [B K]``, and says in ``num_maps`` how many channels they have; every net of fedkd's own does, but for those that
+are several nets side by side. Teacher and student may differ in channels and in moments: a layer
 that learns with the student, and is thrown away with the hint, projects its channels to the teacher's, and both are
 looked at in as many moments as the coarser one has.
 
@@ -18,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d
 
+from fedkd.errors import UserError
 from fedkd.losses.channel_correlation import channel_correlation_loss
 from fedkd.losses.channel_distribution import channel_distribution_loss
 from fedkd.losses.contrastive import info_nce
@@ -25,7 +27,7 @@ from fedkd.losses.focal_channels import focal_channels, random_channels
 from fedkd.types import UNKNOWN
 
 MakeHint = Callable[[int, int], nn.Module]
-"""(student's channels, teacher's channels) -> a module (student maps [B C T], shown, labels [B]) -> [B]."""
+"""(student's channels, teacher's channels) -> a module (student maps [B C T], shown, labels [B], events [B]) -> [B]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,15 @@ class Shown:
         return Shown(self.maps[index], self.slopes[index])
 
 
-def num_channels(net: nn.Module) -> int:
-    """How many channels a net's maps have: as many as what reads them takes in."""
-    return next(layer.in_features for layer in net.classify.modules() if isinstance(layer, nn.Linear))  # type: ignore
+def num_maps(net: nn.Module) -> int:
+    """How many channels a net shows."""
+    count = getattr(net, "num_maps", None)
+    if not isinstance(count, int):
+        raise UserError(
+            f"hints need nets that show their features, and {type(net).__name__} does not: "
+            "choose another net, or hint=none."
+        )
+    return count
 
 
 def show(net: nn.Module, clips: Tensor, labels: Int[Tensor, "N"], *, batch: int = 128) -> Shown:
@@ -95,7 +103,9 @@ class FocalChannelHint(nn.Module):
         self.share, self.choice, self.temperature = share, choice, temperature
         self.distribution, self.correlation = distribution, correlation
 
-    def forward(self, maps: Float[Tensor, "B C T"], shown: Shown, labels: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+    def forward(
+        self, maps: Float[Tensor, "B C T"], shown: Shown, labels: Int[Tensor, "B"], events: Int[Tensor, "B"]
+    ) -> Float[Tensor, "B"]:
         """Per-sample loss."""
         chosen = self._choose(shown)
         student, teacher = _in_step(self.project(maps), shown.maps)
@@ -118,9 +128,11 @@ class ContrastHint(nn.Module):
         self.project = nn.Linear(student_channels, teacher_channels)
         self.temperature = temperature
 
-    def forward(self, maps: Float[Tensor, "B C T"], shown: Shown, labels: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+    def forward(
+        self, maps: Float[Tensor, "B C T"], shown: Shown, labels: Int[Tensor, "B"], events: Int[Tensor, "B"]
+    ) -> Float[Tensor, "B"]:
         """Per-sample loss in nats; events of one known class belong together."""
-        return info_nce(self.project(maps.mean(2)), shown.maps.mean(2), labels, temperature=self.temperature)
+        return info_nce(self.project(maps.mean(2)), shown.maps.mean(2), events, labels, temperature=self.temperature)
 
 
 def _in_step(student: Float[Tensor, "B C T"], teacher: Float[Tensor, "B C U"]) -> tuple[Tensor, Tensor]:

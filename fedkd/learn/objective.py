@@ -60,7 +60,7 @@ class Objective:
         useful = (lesson.labels != UNKNOWN) & bool(self.supervised)
         useful = useful | (lesson.trust > 0) & bool(self.consensus * listening)
         useful = useful | (lesson.pseudo != UNKNOWN) & bool(self.pseudo)
-        return useful | bool(self.teacher and lesson.teachers is not None)
+        return useful | bool(self.teacher and lesson.teachers is not None) | bool(self.hint and lesson.shown)
 
     def terms(
         self, logits: Float[Tensor, "B K"], lesson: Lesson, rows: Int[Tensor, "B"], listening: float

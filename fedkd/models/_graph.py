@@ -85,6 +85,7 @@ class GraphNet(nn.Module):
             shortcut = _shortcut(channels, width, stride) if index else None
             self.blocks.append(GraphBlock(spatial(channels, width, matrices), temporal(width, stride), shortcut))
             channels = width
+        self.num_maps = width
         self.classify = nn.Linear(width, num_classes)
 
     def forward(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B K"]:

@@ -50,6 +50,7 @@ class PoseNet(nn.Module):
             nn.ReLU(),
         )
         self.blocks = nn.Sequential(*(Block(channels, stride) for stride in strides))
+        self.num_maps = channels
         self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
 
     def forward(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B K"]:

@@ -42,6 +42,7 @@ class SmallVideoNet(nn.Module):
             [Block(width, width), Block(width, 2 * width, stride=2), Block(2 * width, 2 * width)]
         )
         self.squeeze = nn.Conv2d(2 * width, width // 2, 1)
+        self.num_maps = 4 * width
         self.over_time = nn.Conv1d(width // 2 * cells, 4 * width, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(8 * width, num_classes)

@@ -50,6 +50,7 @@ class SensorTransformer(nn.Module):
         )
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(channels)
+        self.num_maps = channels
         self.classify = nn.Linear(channels, num_classes)
 
     def forward(self, x: Float[Tensor, "B T *rest"]) -> Float[Tensor, "B K"]:

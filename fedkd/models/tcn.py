@@ -50,6 +50,7 @@ class Tcn(nn.Module):
             nn.Conv1d(num_features, channels, 3, padding=1), nn.GroupNorm(NUM_GROUPS, channels), nn.ReLU()
         )
         self.blocks = nn.Sequential(*(DilatedBlock(channels, dilation, dropout) for dilation in dilations))
+        self.num_maps = channels
         self.classify = nn.Linear(channels, num_classes)
 
     def forward(self, x: Float[Tensor, "B T *rest"]) -> Float[Tensor, "B K"]:
