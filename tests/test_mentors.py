@@ -53,7 +53,7 @@ def test_mispaired_answers_are_the_same_ones_about_other_clips() -> None:
 
 
 def test_the_adaptive_guidance_learns_and_a_pause_changes_no_bit() -> None:
-    words = ("guidance=adaptive", "objective.supervised=0", "hint=contrast", "objective.hint=0.1")
+    words = ("guidance=adaptive", "hint=contrast", "objective.hint=0.1")
     straight, paused = progressive(*words), progressive(*words)
     for seen in (straight, paused):
         tally = seen.train(1)
@@ -109,7 +109,7 @@ def test_without_a_label_no_mentor_learns_and_none_guides() -> None:
 
 
 def test_the_guidance_is_the_students_alone() -> None:
-    seen = progressive("guidance=adaptive", "objective.supervised=0")
+    seen = progressive("guidance=adaptive")
     assert seen.course.objective.guidance is not None
     assert all(mentor.course.objective.guidance is None for mentor in seen.mentors.values())
 

@@ -33,7 +33,8 @@ Guidance = Callable[[Tensor, Tensor, Tensor], Tensor]
 class Objective:
     """Weights of the four terms, and the loss that compares a student with a belief.
 
-    guidance         what several teachers together say of a clip; None: each the same, by `loss`.
+    guidance         what several teachers and the true label together say of a clip, in place of the supervised term;
+                     None: the supervised term, and each teacher the same, by `loss`.
     ramp_rounds      rounds over which the consensus gains its full weight, as exp(-5 (1 - r / ramp)^2) (Laine and
                      Aila, ICLR 2017, https://arxiv.org/abs/1610.02242); 0 gives it at once.
     label_smoothing  probability mass that true and pseudo-labels share out among all classes.
@@ -67,7 +68,8 @@ class Objective:
     ) -> dict[str, Float[Tensor, "B"]]:
         """Each term's share of the clips' losses: 0 on a clip of which it says nothing."""
         terms = {}
-        if self.supervised:
+        guided = self.guidance is not None and bool(self.teacher) and lesson.teachers is not None
+        if self.supervised and not guided:
             terms["supervised"] = self.supervised * self._hard(logits, lesson.labels[rows])
         if self.teacher and lesson.teachers is not None:
             terms["teacher"] = self.teacher * self._guided(logits, lesson.teachers[:, rows], lesson.labels[rows])
