@@ -1,11 +1,11 @@
 """What a student is taught to minimise: on each clip, the sum of what is known and what is believed of it.
 
-    L_i = w_s CE(y_i, z_i) + w_t D(t_i, z_i) + w_c r c_i D(q_i, z_i) + w_p CE(y'_i, z_i)
+    L_i = w_s CE(y_i, z_i) + w_t D(t_i, z_i) + w_c r c_i D(q_i, z_i) + w_p CE(y'_i, z_i) + w_h H_i
 
 y true label, z the student's logits, t a teacher's probabilities (the mean loss over several, unless `guidance` says
-otherwise), q the consensus with trust c, r how much the view
-listens, y' a confident pseudo-label, D the distillation loss. A term counts only where it is known (Liu, Liu, Tian.
-IJCCC 20(5), 2025; the paper's losses are reconstructed from its abstract).
+otherwise), q the consensus with trust c, r how much the view listens, y' a confident pseudo-label, H what the teachers'
+features hint (`fedkd.learn.hint`), D the distillation loss. A term counts only where it is known (Liu, Liu, Tian. IJCCC
+20(5), 2025; the paper's losses are reconstructed from its abstract).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Guidance = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Weights of the four terms, and the loss that compares a student with a belief.
+    """Weights of the five terms, and the loss that compares a student with a belief.
 
     guidance         what several teachers and the true label together say of a clip, in place of the supervised term;
                      None: the supervised term, and each teacher the same, by `loss`.
