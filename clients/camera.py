@@ -59,7 +59,7 @@ class Camera:
         self.told = EventLabels.none()
         self.consensus = SoftLabels.empty(view.num_classes)
         self.first_heard = 0  # the round whose letter brought the first consensus; 0: none yet
-        self.mentors = {role: Mentor(course, self._new_pupil(course, role)) for role, course in teachers.items()}
+        self.mentors = {role: Mentor(course, self._new_pupil(course, role), view) for role, course in teachers.items()}
         self.pupil = self._new_student()
 
     # What it knows
@@ -115,7 +115,7 @@ class Camera:
 
     def train_teacher(self, round: int) -> Tally:
         """One round of the teacher on this view's skeletons, with the labels known so far."""
-        return self.teacher.learn(self._labelled, self.view.num_classes, round, self._chance(TEACHER))
+        return self.teacher.learn(self.labels, round, self._chance(TEACHER))
 
     def train(self, round: int) -> Tally:
         """One round of the student on all that is known and believed of its clips."""
@@ -134,10 +134,10 @@ class Camera:
             return SoftLabels.empty(self.view.num_classes)
         teachers = self.habits.teacher_voice if self.mentors and self.teacher.taught else 0.0
         if teachers == 1.0:
-            return SoftLabels.of(clips.ids, self.teacher.answers(self.view.train)[asked])
+            return SoftLabels.of(clips.ids, self.teacher.answers()[asked])
         probs = self.course.ask(self.pupil.voice, clips.stream(self.course.modality))
         if teachers:
-            probs = probs.lerp(self.teacher.answers(self.view.train)[asked], teachers)
+            probs = probs.lerp(self.teacher.answers()[asked], teachers)
         return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.taught)))
 
     def sit(self, exam: Clips) -> tuple[SoftLabels, EventLabels]:
@@ -214,26 +214,22 @@ class Camera:
         before: list[Mentor] = []
         for role, mentor in self.mentors.items():
             if not mentor.taught and (self.labels != UNKNOWN).any():
-                mentor.learn_here(self._labelled, self.view.num_classes, self._chance(role), before)
+                mentor.learn_here(self.labels, self._chance(role), before)
             if mentor.taught:
                 before.append(mentor)
-
-    @property
-    def _labelled(self) -> Clips:
-        return self.view.train.knowing(self.labels)
 
     def _teachers_say(self, about: Tensor) -> Tensor | None:
         """What each taught mentor answers about the training clips of rows `about`; None where nobody guides.  M N K"""
         taught = [mentor for mentor in self.mentors.values() if mentor.taught]
         if not taught or not self.course.objective.teacher:
             return None
-        return torch.stack([mentor.answers(self.view.train) for mentor in taught])[:, about]
+        return torch.stack([mentor.answers() for mentor in taught])[:, about]
 
     def _teachers_show(self, about: Tensor) -> list[Shown]:
         """Each mentor's features of those clips, for a student that takes hints; none until all are taught."""
         if not self.pupil.hints or not all(mentor.taught for mentor in self.mentors.values()):
             return []
-        return [mentor.features(self._labelled).rows(about) for mentor in self.mentors.values()]
+        return [mentor.features(self.labels).rows(about) for mentor in self.mentors.values()]
 
     def _clips_teachers_see(self, round: int) -> Tensor:
         """Rows of the training clips that teachers speak of: the student's own, or (not `paired`) others by chance."""

@@ -16,15 +16,16 @@ from fedkd.learn.course import Course, SeedPath
 from fedkd.learn.hint import Shown, show
 from fedkd.learn.lesson import plain_lesson
 from fedkd.learn.pupil import Pupil, digest
-from fedkd.types import Clips, Tally
+from fedkd.types import Tally, View
 
 
 @dataclass
 class Mentor:
-    """One teacher on one host."""
+    """One teacher on one host, and the training clips there."""
 
     course: Course
     pupil: Pupil
+    view: View
     _answers: tuple[str, Tensor] | None = None
     _shown: tuple[str, Shown] | None = None
 
@@ -37,34 +38,36 @@ class Mentor:
         """Take over a teacher that was taught elsewhere."""
         self.pupil.adopt(weights)
 
-    def learn(
-        self, clips: Clips, num_classes: int, round: int, chance: SeedPath, before: Sequence[Mentor] = ()
-    ) -> Tally:
-        """One round on this host's clips, from their labels and from the mentors that were taught before."""
-        lesson = plain_lesson(clips.stream(self.course.taught_on), clips.labels, num_classes)
+    def learn(self, labels: Tensor, round: int, chance: SeedPath, before: Sequence[Mentor] = ()) -> Tally:
+        """One round on this host's clips, from their labels [N] and from the mentors that were taught before."""
+        lesson = plain_lesson(self.view.train.stream(self.course.taught_on), labels, self.view.num_classes)
         if before:
-            lesson = replace(lesson, teachers=torch.stack([mentor.answers(clips) for mentor in before]))
+            lesson = replace(lesson, teachers=torch.stack([mentor.answers() for mentor in before]))
         return self.course.teach(self.pupil, lesson, round, chance)
 
-    def learn_here(self, clips: Clips, num_classes: int, chance: SeedPath, before: Sequence[Mentor] = ()) -> None:
+    def learn_here(self, labels: Tensor, chance: SeedPath, before: Sequence[Mentor] = ()) -> None:
         """The whole course of a teacher that never leaves this host ("train it where it stays")."""
         for round in range(1, self.course.rounds + 1):
-            self.learn(clips, num_classes, round, chance, before)
+            self.learn(labels, round, chance, before)
 
-    def answers(self, clips: Clips) -> Tensor:
-        """Its probabilities of this host's training clips, computed once for each teacher.  N K
+    def answers(self) -> Tensor:
+        """Its probabilities of the training clips, computed once for each teacher.  N K
 
         Kept under the digest of its weights: another teacher can never be answered for with old answers. The clips are
         not augmented here, so there is nothing else that could go stale.
         """
         key = digest(self.pupil.voice.state_dict())
         if self._answers is None or self._answers[0] != key:
-            self._answers = key, self.course.ask(self.pupil.voice, clips.stream(self.course.modality))
+            self._answers = key, self.course.ask(self.pupil.voice, self._clips)
         return self._answers[1]
 
-    def features(self, clips: Clips) -> Shown:
-        """Its features on this host's training clips, as labelled now; kept like its answers."""
-        key = digest({**self.pupil.voice.state_dict(), "labels": clips.labels})
+    def features(self, labels: Tensor) -> Shown:
+        """Its features on the training clips, as they are labelled now; kept like its answers."""
+        key = digest({**self.pupil.voice.state_dict(), "labels": labels})
         if self._shown is None or self._shown[0] != key:
-            self._shown = key, show(self.pupil.voice, clips.stream(self.course.modality), clips.labels)
+            self._shown = key, show(self.pupil.voice, self._clips, labels)
         return self._shown[1]
+
+    @property
+    def _clips(self) -> Tensor:
+        return self.view.train.stream(self.course.modality)

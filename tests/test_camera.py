@@ -86,12 +86,12 @@ def test_teacher_answers_are_computed_once_for_each_teacher(monkeypatch) -> None
     monkeypatch.setattr(
         type(seen.course), "ask", lambda self, net, clips: asked.append(1) or torch.zeros(len(clips), 3)
     )
-    seen.teacher.answers(seen.view.train), seen.teacher.answers(seen.view.train)
+    seen.teacher.answers(), seen.teacher.answers()
     assert len(asked) == 1
     weights = seen.teacher.pupil.net.state_dict()
     other = {name: value + 1 if value.is_floating_point() else value for name, value in weights.items()}
     seen.adopt_teacher(other)
-    seen.teacher.answers(seen.view.train)
+    seen.teacher.answers()
     assert len(asked) == 2
 
 

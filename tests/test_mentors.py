@@ -28,7 +28,7 @@ def test_an_assistant_is_taught_by_the_teacher_before_it() -> None:
     first, second = both.mentors.values()
     assert first.taught and second.taught
     untaught = progressive()
-    untaught.mentors["second"].learn_here(untaught.view.train.knowing(untaught.labels), 3, untaught._chance("second"))
+    untaught.mentors["second"].learn_here(untaught.labels, untaught._chance("second"))
     assert digest(second.pupil.net.state_dict()) != digest(untaught.mentors["second"].pupil.net.state_dict())
 
 

@@ -84,8 +84,8 @@ class BerkeleyMhad:
         if name not in self.view_names():
             raise UserError(f"berkeley_mhad runs with the views {', '.join(self.view_names())}, got {name!r}.")
         train, valid, test = (self._clips(name, split) for split in ("train", "valid", "test"))
-        others = [self._clips(other, "train").ids for other in self.view_names() if other != name]
-        shared = torch.isin(train.ids, torch.cat(others)) if others else torch.zeros(len(train), dtype=torch.bool)
+        others = {e for other in self.view_names() if other != name for e in self._events(other, "train")}
+        shared = torch.tensor([event in others for event in self._events(name, "train")], dtype=torch.bool)
         view = View(name, self.classes, train, shared, valid, test)
         refuse_degenerate(view, exchanges=not self.together)
         return replace(view, train=keep_labels(train, self.labels, generator(seed, "labels", name)))
@@ -108,17 +108,25 @@ class BerkeleyMhad:
         ]
         return DataReport(self.name, str(folder), SENSORS, facts, PUBLISHED_EVENTS * len(SENSORS), broken=broken)
 
+    def _events(self, view: str, split: str) -> list[str]:
+        """A split's events that a view saw, by id."""
+        return sorted(set.intersection(*(set(clips) for clips in self._by_event(view, split))), key=_id)
+
+    def _by_event(self, view: str, split: str) -> list[dict[str, Recording]]:
+        """For each sensor of a view, its recordings of a split by event."""
+        recordings = self._usable()
+        return [
+            {r.event: r for r in recordings[s] if self._is(r, split)} for s in (SENSORS if view == BODY else (view,))
+        ]
+
     def _clips(self, view: str, split: str) -> Clips:
         """A split of a view's clips; with `together`, of the events that every sensor has."""
-        recordings = self._usable()
-        sensors = SENSORS if view == BODY else (view,)
-        by_event = [{r.event: r for r in recordings[s] if self._is(r, split)} for s in sensors]
-        events = sorted(set.intersection(*(set(clips) for clips in by_event)), key=_id)
+        by_event, events = self._by_event(view, split), self._events(view, split)
         imu = [torch.stack([at_even_times(c[e], self.frames) for c in by_event], dim=1) for e in events]  # F S 3
         return Clips(
             ids=torch.tensor([_id(e) for e in events], dtype=torch.int64),
             labels=torch.tensor([by_event[0][e].label for e in events], dtype=torch.int64),
-            streams={"imu": torch.stack(imu) if imu else torch.empty(0, self.frames, len(sensors), 3)},
+            streams={"imu": torch.stack(imu) if imu else torch.empty(0, self.frames, len(by_event), 3)},
         )
 
     def _is(self, recording: Recording, split: str) -> bool:

@@ -111,11 +111,15 @@ class UtdMhad:
         """One sensor's clips, with the labels it has. `seed` draws those when `labels` < 1."""
         if name not in self.view_names():
             raise UserError(f"utd_mhad runs with the views {', '.join(self.view_names())}, got {name!r}.")
-        clips = self._recorded_by(name)
-        train = clips["train"]
-        others = [self._recorded_by(other)["train"].ids for other in self.view_names() if other != name]
-        shared = torch.isin(train.ids, torch.cat(others)) if others else torch.zeros(len(train), dtype=torch.bool)
-        view = View(name, self.classes, train, shared, clips["valid"], clips["test"])
+        found = self._recorded_by(name)
+        split = {
+            part: [event for event in found if self._is(_first(event), part)] for part in ("train", "valid", "test")
+        }
+        others = [o for o in self.view_names() if o != name]
+        elsewhere = {_first(event).event for other in others for event in self._recorded_by(other)}
+        shared = torch.tensor([_first(event).event in elsewhere for event in split["train"]], dtype=torch.bool)
+        train, valid, test = (_clips(events, found[0], self.frames) for events in split.values())
+        view = View(name, self.classes, train, shared, valid, test)
         refuse_degenerate(view, exchanges=len(self.view_names()) > 1)
         return replace(view, train=keep_labels(train, self.labels, generator(seed, "labels", name)))
 
@@ -142,23 +146,20 @@ class UtdMhad:
         """Make the depth clips that are not there yet; the files that hold none."""
         return prepare_depth(folder_of(self.data_dir), self.prepared_dir, progress)
 
-    def _recorded_by(self, view: str) -> dict[str, Clips]:
-        """split -> the clips that a view's host has, with every stream that it has."""
+    def _recorded_by(self, view: str) -> list[dict[str, Recording]]:
+        """Each event that a view's host has, by id: its recordings by modality, the view's own first."""
         folder = folder_of(self.data_dir)
         own = MODALITY_OF[view]
         needed = [own, *(m for m in FOLDERS if self.together and m != own)]
-        by_event = {m: {r.event: r for r in usable(folder)[m]} for m in needed}
+        recordings = usable(folder)
+        by_event = {m: {r.event: r for r in recordings[m]} for m in needed}
         if self.depth and "skeleton" in needed:
             by_event["depth"] = {r.event: r for r in depth_clips(folder, self.prepared_dir)}
         events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
         if not events:
             counts = ", ".join(f"{len(clips)} of {modality}" for modality, clips in by_event.items())
             raise UserError(f"utd_mhad: no event of {folder} has all that the {view}'s host needs: {counts}.")
-        found = [{m: clips[event] for m, clips in by_event.items()} for event in events]
-        return {
-            split: _clips([event for event in found if self._is(event[own], split)], found[0], self.frames)
-            for split in ("train", "valid", "test")
-        }
+        return [{m: clips[event] for m, clips in by_event.items()} for event in events]
 
     def _is(self, recording: Recording, split: str) -> bool:
         """Whether a clip belongs to a split."""
@@ -184,7 +185,7 @@ def usable(folder: Path) -> dict[str, tuple[Recording, ...]]:
 
 def _clips(events: Sequence[Mapping[str, Recording]], example: Mapping[str, Recording], frames: int) -> Clips:
     """Prepared clips of events given by id, each with its recordings by modality; of no events, none like `example`."""
-    first = [next(iter(event.values())) for event in events]
+    first = [_first(event) for event in events]
     streams = {}
     for modality, like in example.items():
         name, prepare = STREAMS[modality]
@@ -195,6 +196,11 @@ def _clips(events: Sequence[Mapping[str, Recording]], example: Mapping[str, Reco
         labels=torch.tensor([r.label for r in first], dtype=torch.int64),
         streams=streams,
     )
+
+
+def _first(event: Mapping[str, Recording]) -> Recording:
+    """A recording of the event; what all of them say of it is the same."""
+    return next(iter(event.values()))
 
 
 def _id(event: str) -> int:
