@@ -17,7 +17,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ FUSED = "fused"
 """Name of the row that holds the views' pooled answers."""
 
 ROUND_COLUMNS = (
-    "round", "view", "status", "accuracy", "supervised", "teacher", "consensus", "pseudo",
+    "round", "view", "status", "accuracy", "supervised", "teacher", "consensus", "pseudo", "hint",
     "lack", "bytes_up", "bytes_down", "seconds",
 )  # fmt: skip
 """One row for each round and view; the row of view "fused" holds the views' pooled answers.
@@ -67,7 +68,7 @@ class Record:
         text = io.StringIO()
         writer = csv.DictWriter(text, ROUND_COLUMNS, restval="", lineterminator="\n")
         writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
-        with self._guard(), open(self.folder / "rounds.csv", "a", encoding="utf-8") as file:
+        with writing_to(self.folder), open(self.folder / "rounds.csv", "a", encoding="utf-8") as file:
             file.write(text.getvalue())
 
     def update(self, **entries: Any) -> None:
@@ -83,29 +84,21 @@ class Record:
     def _replace(self, name: str, content: str | bytes) -> None:
         path = self.folder / name
         draft = path.with_name(path.name + ".part")
-        with self._guard():
+        with writing_to(self.folder):
             path.parent.mkdir(exist_ok=True)
             draft.write_bytes(content if isinstance(content, bytes) else content.encode())
             os.replace(draft, path)
 
-    def _guard(self) -> _DiskGuard:
-        return _DiskGuard(self.folder)
 
-
-class _DiskGuard:
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
     """Turns a failed write into one sentence; what was written before stays readable."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise UserError(
-                f"cannot write to {self.folder}: {error.strerror}; "
-                "what was written before is kept, free the disk and run again."
-            ) from error
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; what was written before is kept, free the disk and run again."
+        ) from error
 
 
 def new_folder(results_dir: str, name: str, overrides: Iterable[str]) -> Path:

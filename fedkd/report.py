@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from fedkd.plots import draw
-from fedkd.record import FUSED
+from fedkd.record import FUSED, writing_to
 from fedkd.results import (
     TERMS,
     Result,
@@ -115,10 +115,11 @@ def finish(folder: Path, earlier: Sequence[Path] = ()) -> Result:
     """Draw a run's pictures and write its page; those of the `earlier` runs that are comparable are its baselines."""
     result = load(folder)
     others = comparable(result, map(load, earlier))
-    pictures = draw(result, others)
-    draft = folder / "report.html.part"
-    draft.write_text(page(result, others, pictures), encoding="utf-8")
-    os.replace(draft, folder / "report.html")
+    with writing_to(folder):
+        pictures = draw(result, others)
+        draft = folder / "report.html.part"
+        draft.write_text(page(result, others, pictures), encoding="utf-8")
+        os.replace(draft, folder / "report.html")
     return result
 
 

@@ -29,7 +29,7 @@ from fedkd.record import FUSED, ROUND_COLUMNS
 MEAN = "mean"
 """The mean over the views."""
 
-TERMS = ("supervised", "teacher", "consensus", "pseudo")
+TERMS = ("supervised", "teacher", "consensus", "pseudo", "hint")
 """The columns of rounds.csv that hold terms of the objective, in nats."""
 
 _ENTRIES = (

@@ -1,9 +1,13 @@
 """Several teachers on one host: taught in order, asked together, and hints from their features."""
 
+import csv
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from test_camera import camera
+from tiny import run, summary
 
 from clients.camera import Camera
 from fedkd.errors import UserError
@@ -12,7 +16,6 @@ from fedkd.learn.pupil import digest
 from fedkd.models.pose_net import PoseNet
 from fedkd.models.tcn import Tcn
 from fedkd.types import UNKNOWN
-from tests.test_camera import camera
 
 SKELETON, IMU = (16, 20, 3), (16, 2, 3)
 TWO = ("+teacher@assistants.second=tcn", "objective.teacher=1.0")
@@ -137,3 +140,22 @@ def test_a_clip_drawn_twice_is_no_stranger_to_itself() -> None:
 def test_unknown_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="focal, all or random"):
         FocalChannelHint(4, 4, choice="best")
+
+
+def test_a_run_with_all_of_it_is_the_same_in_this_process_and_in_workers(tmp_path: Path) -> None:
+    words = (
+        "+teacher@assistants.second=tcn",
+        "guidance=adaptive",
+        "hint=contrast",
+        "+student@students.v02=inertial_conv",
+    )
+    folders = [run(tmp_path / str(workers), *words, f"place.workers={workers}") for workers in (1, 2)]
+    assert len({summary(folder)["digest"] for folder in folders}) == 1
+    with open(folders[0] / "rounds.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["view"] == "v02" and row["round"] == "2"]
+    assert float(rows[0]["hint"]) > 0 and float(rows[0]["teacher"]) > 0
+
+
+def test_a_student_of_a_view_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="students names v09, but the data has the views v01"):
+        run(tmp_path, "+student@students.v09=imu_tcn", "place.workers=1")

@@ -1,6 +1,8 @@
 """The place `local`: the same bits from any number of processes, and a lost camera is ordinary."""
 
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from clients.camera import Camera
 from fedkd.errors import UserError
 from simulations import local
 from simulations.host_grid import HostGrid
+from simulations.identity import become_server, stamp
+from simulations.local import _send
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="the fake must be in the worker: only a fork has it")
 
@@ -165,3 +169,14 @@ def _wait_for(condition, seconds=120):
 
 def test_one_thread_is_used_whatever_the_machine_has(reference):
     assert torch.get_num_threads() == 1
+
+
+def test_a_reply_that_cannot_be_packed_is_answered_by_why() -> None:
+    """Replies are matched to messages by their order, so none may be missing."""
+    become_server(1)
+    here, there = multiprocessing.Pipe()
+    message = Message(RecordDict(), 1, "train")
+    stamp(message)
+    _send(there, message, lambda: None)  # type: ignore[arg-type]
+    reply = pickle.loads(here.recv_bytes())
+    assert reply.has_error() and "lambda" in reply.error.reason

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from test_utd_mhad import write_clip
 
 from fedkd.data.depth import DepthAugment, small_clip
 from fedkd.data.store import Store
 from fedkd.data.utd_mhad import UtdMhad
 from fedkd.errors import UserError
 from fedkd.seeding import generator
-from tests.test_utd_mhad import write_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore:utd_mhad. .* of 861 published")
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import UInt8
 
 from fedkd.data.contact_sheet import write_contact_sheet
-from fedkd.data.labelled import keep_labels
+from fedkd.data.labelled import keep_labels, refuse_degenerate
 from fedkd.data.synthetic.actions import ACTIONS
 from fedkd.data.synthetic.camera import Camera, camera, looking, project, seen_from
 from fedkd.data.synthetic.chance import Chance
@@ -96,8 +96,9 @@ class Synthetic:
         number = self.view_names().index(name)
         train, valid, test = (self._recorded(number, self._events(split)) for split in ("train", "valid", "test"))
         shared = torch.ones(len(train), dtype=torch.bool)
-        train = keep_labels(train, self.labels, generator(seed, "labels", name))
-        return View(name=name, classes=self.classes, train=train, shared=shared, valid=valid, test=test)
+        view = View(name=name, classes=self.classes, train=train, shared=shared, valid=valid, test=test)
+        refuse_degenerate(view)
+        return replace(view, train=keep_labels(train, self.labels, generator(seed, "labels", name)))
 
     def lab(self) -> Clips:
         """The server's own labelled skeletons: other subjects, each event seen from somewhere else."""
