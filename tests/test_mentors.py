@@ -147,12 +147,14 @@ def test_a_run_with_all_of_it_is_the_same_in_this_process_and_in_workers(tmp_pat
         "+teacher@assistants.second=tcn",
         "guidance=adaptive",
         "hint=contrast",
-        "+student@students.v02=inertial_conv",
+        "+student@students.v02=imu_tcn",
+        "+students.v02.model.channels=32",
     )
     folders = [run(tmp_path / str(workers), *words, f"place.workers={workers}") for workers in (1, 2)]
     assert len({summary(folder)["digest"] for folder in folders}) == 1
     with open(folders[0] / "rounds.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["view"] == "v02" and row["round"] == "2"]
+    assert rows[0]["status"] == "ok", rows[0]["status"]
     assert float(rows[0]["hint"]) > 0 and float(rows[0]["teacher"]) > 0
 
 
