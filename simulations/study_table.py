@@ -1,0 +1,116 @@
+"""A study's table: what came out of its runs, in Markdown, with paired intervals.
+
+    report([Done("distil", overrides, read(folder)), ...], command="fedkd study ...", against="alone")
+
+A row of the table is a condition: a strategy, and what else tells its runs from those of the other rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from fedkd.config import build, load
+from fedkd.errors import UserError
+from fedkd.metrics.paired_bootstrap import paired_bootstrap
+from fedkd.record import FUSED
+from fedkd.results import Result
+
+METHOD = "method"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished run of a study: the row it belongs to, its overrides, and what it left."""
+
+    condition: str
+    overrides: Sequence[str]
+    result: Result
+
+
+def report(done: Sequence[Done], command: str, against: str | None) -> str:
+    """The table, headed by the command that made it and by what it stands on."""
+    answers = pd.concat([_answers(run) for run in done])
+    about = done[0].result.summary
+    lost = sum(bool(run.result.failures) for run in done)
+    scope = [
+        f"{about['dataset']}, {about['protocol']}, {about['split']} split",
+        f"{answers['seed'].nunique()} seeds, {answers['subject'].nunique()} subjects, {len(done)} runs",
+        *([f"{lost} of them lost a view"] if lost else []),
+        f"commit {', '.join(sorted({_commit(run) for run in done}))}",
+    ]
+    figures = "Accuracy in %, mean ± sd over seeds"
+    if against is not None:
+        figures += "; differences with 95 % intervals, paired, subjects resampled, seeds averaged first"
+    return "\n".join([f"`{command}`", "", f"{', '.join(scope)}. {figures}.", "", *_table(answers, done, against), ""])
+
+
+def runs_table(done: Sequence[Done]) -> pd.DataFrame:
+    """One row a run: what of its summary is worth keeping."""
+    keys = ("dataset", "protocol", "seed", "split", "accuracy_mean", "accuracy_fused", "bytes_up", "bytes_down")
+    last = ("wall_seconds", "digest")
+    summaries = [(run.condition, run.result.summary) for run in done]
+    rows = [
+        {METHOD: condition} | {key: summary[key] for key in keys}
+        | {f"accuracy_{view}": x for view, x in summary["accuracy"].items()} | {key: summary[key] for key in last}
+        for condition, summary in summaries
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _answers(run: Done) -> pd.DataFrame:
+    """Every answer of a run's last exam, its subject (known to whoever has the whole data set), and if it was right."""
+    answers = pd.read_csv(run.result.folder / "answers.csv")
+    answers["subject"] = answers["event"].map(build(load(run.overrides).data).subjects())
+    answers["right"] = (answers["guess"] == answers["truth"]).astype(float)
+    return answers.assign(method=run.condition, seed=run.result.summary["seed"])
+
+
+def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> Iterator[str]:
+    views = [view for view in sorted(answers["view"].unique()) if view != FUSED]
+    versus = [] if against is None else [f"mean minus {against}", f"fused minus {against}"]
+    header = ["method", *views, "mean", "fused", "bytes a run", *versus]
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "---|" * len(header)
+    for method in dict.fromkeys(run.condition for run in done):
+        mine = answers[answers[METHOD] == method]
+        by_seed = mine.groupby(["seed", "view"])["right"].mean().unstack() * 100
+        cells = [_spread(by_seed[view]) for view in views]
+        cells += [_spread(by_seed[views].mean(axis=1)), _spread(by_seed[FUSED])]
+        cells.append(_bytes(run.result for run in done if run.condition == method))
+        if against is not None:
+            compared = ([], []) if method == against else (views, [FUSED])
+            cells += [_difference(answers, over, method, against) if over else "" for over in compared]
+        yield f"| {method} | " + " | ".join(cells) + " |"
+
+
+def _spread(values: pd.Series[float]) -> str:
+    return f"{values.mean():.1f} ± {values.std():.1f}" if len(values) > 1 else f"{values.mean():.1f}"
+
+
+def _bytes(results: Iterable[Result]) -> str:
+    sizes = [r.summary["bytes_up"] + r.summary["bytes_down"] for r in results]
+    return f"{sum(sizes) / len(sizes):,.0f}"
+
+
+def _difference(answers: pd.DataFrame, views: Sequence[str], method: str, against: str) -> str:
+    single = answers[answers["view"].isin(views)]
+
+    def tables(of: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        mine = single[single[METHOD] == of]
+        grouped = mine.groupby(["subject", "view"])["right"]
+        return (x.unstack(fill_value=0)[list(views)] for x in (grouped.sum(), grouped.count().astype(float)))  # type: ignore[return-value]
+
+    right, count = tables(method)
+    before, count_before = tables(against)
+    if not count.equals(count_before):
+        raise UserError(f"expected {method} and {against} to be examined on the same clips; finish the study first.")
+    found = paired_bootstrap(right.to_numpy(), before.to_numpy(), count.to_numpy())
+    return f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def _commit(run: Done) -> str:
+    return str(json.loads((run.result.folder / "env.json").read_text())["commit"])
