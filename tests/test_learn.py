@@ -1,10 +1,12 @@
 """The laws of teaching: what is known is learned, what is unknown stays silent, and a pause changes no bit."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import Lesson, plain_lesson, spread
+from fedkd.learn.mixup import Mixture
 from fedkd.learn.objective import Objective
 from fedkd.learn.predict import confident_guesses, predict
 from fedkd.learn.pupil import Pupil, Schooling, digest
@@ -18,8 +20,8 @@ def net(clip_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, num_classes))
 
 
-def course(ema: float = 0.0, **weights: float) -> Course:
-    schooling = Schooling(batch=8, epochs=15, learning_rate=2e-2, ema=ema)
+def course(ema: float = 0.0, mixup: float = 0.0, **weights: float) -> Course:
+    schooling = Schooling(batch=8, epochs=15, learning_rate=2e-2, ema=ema, mixup=mixup)
     return Course("x", "x", net, None, None, schooling, Objective(kd_loss, **weights), rounds=4)
 
 
@@ -41,6 +43,30 @@ def test_known_labels_are_learned() -> None:
     x, labels = clips()
     pupil = taught(course(), plain_lesson(x, labels, K))
     assert (predict(pupil.voice, x).argmax(1) == labels).all()
+
+
+def test_mixed_clips_are_judged_by_what_is_known_of_both() -> None:
+    mixture = Mixture(partner=torch.tensor([1, 0]), share=0.75)
+    assert mixture.clips(torch.tensor([[0.0], [4.0]])).tolist() == [[1.0], [3.0]]
+    assert mixture.clips(torch.tensor([[0], [6]], dtype=torch.uint8)).tolist() == [[2], [4]]
+    logits, labels = torch.randn(2, K), torch.tensor([0, 2])
+    own, partners = (
+        F.cross_entropy(logits, labels, reduction="none"),
+        F.cross_entropy(logits, labels[mixture.partner], reduction="none"),
+    )
+    target = 0.75 * F.one_hot(labels, K) + 0.25 * F.one_hot(labels[mixture.partner], K)
+    mixed = mixture.losses({"supervised": own}, {"supervised": partners})["supervised"]
+    assert torch.allclose(mixed, F.cross_entropy(logits, target, reduction="none"))
+
+
+def test_mixed_clips_teach_known_labels() -> None:
+    x, labels = clips()
+    pupil = taught(course(mixup=0.4), plain_lesson(x, labels, K))
+    assert (predict(pupil.voice, x).argmax(1) == labels).all()
+    assert digest(pupil.net.state_dict()) == digest(
+        taught(course(mixup=0.4), plain_lesson(x, labels, K)).net.state_dict()
+    )
+    assert digest(pupil.net.state_dict()) != digest(taught(course(), plain_lesson(x, labels, K)).net.state_dict())
 
 
 def test_a_consensus_teaches_where_no_label_is_known() -> None:

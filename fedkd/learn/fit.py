@@ -9,11 +9,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from fedkd.learn.lesson import Lesson
+from fedkd.learn.mixup import Mixture
 from fedkd.learn.objective import Objective, total
 from fedkd.learn.pupil import Pupil
 from fedkd.types import Tally
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+Judge = Callable[[Tensor], dict[str, Tensor]]
+"""rows [B] of a lesson -> each term's loss [B] of a batch, by what the lesson says of those rows."""
 
 
 def fit(
@@ -42,19 +46,32 @@ def fit(
         rows = next(batches)
         clips = lesson.clips[rows]
         clips = clips if augment is None else augment(clips, generator)
-        if lesson.shown and objective.hint:
-            maps = pupil.net.maps(clips)  # type: ignore[operator]
-            terms = objective.terms(pupil.net.read(maps), lesson, rows, listening)  # type: ignore[operator]
-            hints = [
-                hint(maps, shown.rows(rows), lesson.labels[rows], rows)
-                for hint, shown in zip(pupil.hints, lesson.shown, strict=True)
-            ]
-            terms["hint"] = objective.hint * torch.stack(hints).sum(0)
+        if pupil.schooling.mixup:
+            mixture = Mixture.draw(len(rows), pupil.schooling.mixup, generator)
+            judge = _judge(pupil, mixture.clips(clips), lesson, objective, listening)
+            terms = mixture.losses(judge(rows), judge(rows[mixture.partner]))
         else:
-            terms = objective.terms(pupil.net(clips), lesson, rows, listening)
+            terms = _judge(pupil, clips, lesson, objective, listening)(rows)
         pupil.descend(total(terms), rounds * steps)
         tally += Tally(1, {name: float(losses.detach().mean()) for name, losses in terms.items()})
     return tally
+
+
+def _judge(pupil: Pupil, clips: Tensor, lesson: Lesson, objective: Objective, listening: float) -> Judge:
+    """What the net makes of a batch of clips, to be judged by what the lesson says of given rows."""
+    if not (lesson.shown and objective.hint):
+        logits = pupil.net(clips)
+        return lambda rows: objective.terms(logits, lesson, rows, listening)
+    maps = pupil.net.maps(clips)  # type: ignore[operator]
+    logits = pupil.net.read(maps)  # type: ignore[operator]
+
+    def judge(rows: Tensor) -> dict[str, Tensor]:
+        pairs = zip(pupil.hints, lesson.shown, strict=True)
+        hints = [hint(maps, shown.rows(rows), lesson.labels[rows], rows) for hint, shown in pairs]
+        hinted = {"hint": objective.hint * torch.stack(hints).sum(0)}
+        return objective.terms(logits, lesson, rows, listening) | hinted
+
+    return judge
 
 
 def _batches(rows: Int[Tensor, "n"], batch: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:

@@ -25,6 +25,7 @@ class Schooling:
                      same number of steps, however few labels it has.
     learning_rate    peak of AdamW's; warmed up over the first tenth of all steps, then a cosine to zero.
     weight_decay     AdamW's, on weight matrices and kernels; biases and norms are left alone.
+    mixup            clips are mixed in shares from Beta(mixup, mixup) (`fedkd.learn.mixup`); 0: they are not.
     ema              decay a step of the averaged weights that answer for the net; 0: the weights themselves answer.
     """
 
@@ -32,6 +33,7 @@ class Schooling:
     epochs: int = 3
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    mixup: float = 0.0
     ema: float = 0.0
 
     def steps(self, num_clips: int) -> int:
