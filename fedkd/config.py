@@ -84,6 +84,8 @@ def build(node: DictConfig, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error  # Hydra wraps what a constructor says
+        if isinstance(error.__cause__, ValueError):
+            raise UserError(f"{node['_target_'].rpartition('.')[2]} cannot be made: {error.__cause__}") from error
         raise
 
 

@@ -98,8 +98,12 @@ def _views(result: Result) -> Table:
 
 
 def _failures(result: Result) -> list[Text]:
+    """What several views say of a round is said once."""
+    views: dict[tuple[int, str], list[str]] = {}
+    for one in result.failures:
+        views.setdefault((one["round"], one["reason"]), []).append(one["view"])
     return [
-        Text(f"round {one['round']}: {one['view']} failed: {one['reason']}", style="red") for one in result.failures
+        Text(f"round {round}: {', '.join(who)} failed: {reason}", style="red") for (round, reason), who in views.items()
     ]
 
 

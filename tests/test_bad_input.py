@@ -46,7 +46,15 @@ def test_a_missing_data_folder(capsys: pytest.CaptureFixture, tmp_path: Path) ->
     said = fails(
         capsys, "run", "experiment=nw_ucla_10", f"data_dir={tmp_path}/no", f"results_dir={tmp_path}", "place.workers=1"
     )
-    assert "nw_ucla finds no folder" in said
+    assert said.count("nw_ucla finds no folder") == 1, "all three views say it"
+
+
+def test_a_net_that_cannot_take_the_clips(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    said = fails(
+        capsys, "run", *JOB, f"results_dir={tmp_path}", "place.workers=1", "student=pose_net", "student.modality=imu",
+        "student.taught_on=imu",
+    )  # fmt: skip
+    assert "PoseNet cannot be made: A net over a skeleton needs clips [T J D]" in said
 
 
 def test_too_few_views(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

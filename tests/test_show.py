@@ -45,6 +45,14 @@ def test_failures_are_told_as_they_were_written(tmp_path: Path) -> None:
     assert "round 2: top failed: camera [lost]: <unplugged>" in text
 
 
+def test_what_several_views_say_of_a_round_is_said_once(tmp_path: Path) -> None:
+    result = load(record_run(tmp_path / "run", dead="top"))
+    result.summary["failures"] += [failure | {"view": "left"} for failure in result.failures]
+    text = printed(show(result))
+    assert "round 2: top, left failed: camera [lost]: <unplugged>" in text
+    assert text.count("<unplugged>") == 2, "once a round"
+
+
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
     text = printed(show(load(record_run(tmp_path / "run", end="failed"))))
     assert "failed  2 of 3 rounds" in text

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -34,9 +34,8 @@ from fedkd.data.berkeley_mhad_files import (
     read_folder,
 )
 from fedkd.data.check import ClipFact, DataReport
-from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
 from fedkd.errors import UserError
-from fedkd.seeding import generator, opaque_id
 from fedkd.types import Clips, View
 
 SUBJECTS_OF: dict[str, dict[str, Sequence[int]]] = {
@@ -68,12 +67,7 @@ class BerkeleyMhad:
     classes: ClassVar[tuple[str, ...]] = ACTIONS
 
     def __post_init__(self) -> None:
-        if self.protocol not in SUBJECTS_OF:
-            raise UserError(f"berkeley_mhad has the protocols {', '.join(SUBJECTS_OF)}, got {self.protocol!r}.")
-        if not 0 < self.labels <= 1:
-            raise UserError(f"berkeley_mhad labels is a share in (0, 1], got {self.labels}.")
-        if self.frames < 2:
-            raise UserError(f"berkeley_mhad needs at least 2 frames a clip, got {self.frames}.")
+        check_settings(self.name, self.protocol, SUBJECTS_OF, self.labels, self.frames)
 
     def view_names(self) -> tuple[str, ...]:
         """The clients, in name order."""
@@ -81,14 +75,12 @@ class BerkeleyMhad:
 
     def view(self, name: str, seed: int) -> View:
         """One sensor's clips, with the labels it has. `seed` draws those when `labels` < 1."""
-        if name not in self.view_names():
-            raise UserError(f"berkeley_mhad runs with the views {', '.join(self.view_names())}, got {name!r}.")
+        require_view(self.name, self.view_names(), name)
         train, valid, test = (self._clips(name, split) for split in ("train", "valid", "test"))
         others = {e for other in self.view_names() if other != name for e in self._events(other, "train")}
-        shared = torch.tensor([event in others for event in self._events(name, "train")], dtype=torch.bool)
+        shared = mask(event in others for event in self._events(name, "train"))
         view = View(name, self.classes, train, shared, valid, test)
-        refuse_degenerate(view, exchanges=not self.together)
-        return replace(view, train=keep_labels(train, self.labels, generator(seed, "labels", name)))
+        return labelled(view, share=self.labels, seed=seed, exchanges=not self.together)
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from."""
@@ -136,11 +128,7 @@ class BerkeleyMhad:
         """The folder's clips by sensor; a broken folder is refused, a thin one named."""
         folder = folder_of(self.data_dir)
         recordings, broken = read_folder(folder)
-        if broken:
-            raise UserError(
-                f"berkeley_mhad: {len(broken)} files of {folder} are broken, first {broken[0].name}: "
-                f"{broken[0].reason}; `fedkd data check berkeley_mhad` names them all, copy them again."
-            )
+        refuse_broken(self.name, folder, broken)
         wanted = {s for split in SUBJECTS_OF[self.protocol].values() for s in split}
         absent = sorted(wanted - {r.subject for clips in recordings.values() for r in clips})
         if absent:
@@ -159,4 +147,4 @@ def _listed(subjects: Sequence[int] | set[int]) -> str:
 
 
 def _id(event: str) -> int:
-    return opaque_id(f"berkeley_mhad/{event}")
+    return event_id("berkeley_mhad", event)

@@ -26,17 +26,14 @@ leaking form: 95 of the 464 cross_view test clips are then in training. Report b
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from fedkd.data.check import ClipFact, DataReport
-from fedkd.data.labelled import keep_labels, refuse_degenerate
 from fedkd.data.nw_ucla_files import (
     ACTIONS,
     JOINTS,
@@ -49,10 +46,10 @@ from fedkd.data.nw_ucla_files import (
     read_folder,
     repeats,
 )
+from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.errors import UserError
-from fedkd.seeding import generator, opaque_id
-from fedkd.types import UNKNOWN, Clips, View
+from fedkd.types import Clips, View
 
 PROTOCOLS = ("by_subject", "cross_view", "new_camera", "new_camera_oracle")
 NUM_FOLDS = 5
@@ -87,14 +84,9 @@ class NwUcla:
     classes: ClassVar[tuple[str, ...]] = tuple(ACTIONS.values())
 
     def __post_init__(self) -> None:
-        if self.protocol not in PROTOCOLS:
-            raise UserError(f"nw_ucla has the protocols {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
+        check_settings(self.name, self.protocol, PROTOCOLS, self.labels, self.frames)
         if self.duplicates not in ("drop", "keep"):
             raise UserError(f"nw_ucla duplicates must be drop or keep, got {self.duplicates!r}.")
-        if not 0 < self.labels <= 1:
-            raise UserError(f"nw_ucla labels is a share in (0, 1], got {self.labels}.")
-        if self.frames < 2:
-            raise UserError(f"nw_ucla needs at least 2 frames a clip, got {self.frames}.")
         self.roles()
 
     def roles(self) -> dict[int, Role]:
@@ -109,8 +101,7 @@ class NwUcla:
 
     def view(self, name: str, seed: int) -> View:
         """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
-        if name not in self.view_names():
-            raise UserError(f"nw_ucla {self.protocol} has the views {', '.join(self.view_names())}, got {name!r}.")
+        require_view(f"{self.name} {self.protocol}", self.view_names(), name)
         roles = self.roles()
         recordings = usable(folder_of(self.data_dir), self.duplicates)
         training = {v: [r for r in recordings if r.view == v and _trains_on(v, roles[r.subject])] for v in VIEWS}
@@ -121,19 +112,13 @@ class NwUcla:
             name=name,
             classes=self.classes,
             train=clips_of(training[name], self.frames),
-            shared=_mask(r.event in others and roles[r.subject] != "history" for r in training[name]),
+            shared=mask(r.event in others and roles[r.subject] != "history" for r in training[name]),
             valid=clips_of([r for r in judged if roles[r.subject] == "valid"], self.frames),
             test=clips_of([r for r in judged if cross or roles[r.subject] == "test"], self.frames),
         )
-        refuse_degenerate(view)  # while every true label is in place
-        return replace(view, train=self._labelled(view, [roles[r.subject] for r in training[name]], seed))
-
-    def _labelled(self, view: View, roles: Sequence[Role], seed: int) -> Clips:
-        """The training clips with the labels that this view has; roles are those of the clips' subjects."""
-        told = self.protocol == "new_camera_oracle" and view.name == NEW_CAMERA
-        may_know = _mask(told or role != "shared" for role in roles)
-        clips = view.train.knowing(view.train.labels.where(may_know, UNKNOWN))
-        return keep_labels(clips, self.labels, generator(seed, "labels", view.name))
+        told = self.protocol == "new_camera_oracle" and name == NEW_CAMERA
+        may_know = mask(told or roles[r.subject] != "shared" for r in training[name])
+        return labelled(view, share=self.labels, seed=seed, may_know=may_know)
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from: it learns from what the views label."""
@@ -187,11 +172,7 @@ def subject_roles(
 def usable(folder: Path, duplicates: str) -> list[Recording]:
     """The folder's clips by event id; a broken folder is refused, a thin one named."""
     recordings, broken = read_folder(folder)
-    if broken:
-        raise UserError(
-            f"nw_ucla: {len(broken)} files of {folder} are broken, first {broken[0].name}: {broken[0].reason}; "
-            "`fedkd data check nw_ucla` names them all, copy them again."
-        )
+    refuse_broken("nw_ucla", folder, broken)
     absent = [view for view in VIEWS if all(r.view != view for r in recordings)]
     if absent:
         raise UserError(
@@ -228,12 +209,8 @@ def _trains_on(view: str, role: Role) -> bool:
     return role in ("train", "shared") or (role == "history" and view != NEW_CAMERA)
 
 
-def _mask(truths: Iterable[bool]) -> Bool[Tensor, "N"]:
-    return torch.tensor(list(truths), dtype=torch.bool)
-
-
 def _id(event: str) -> int:
-    return opaque_id(f"nw_ucla/{event}")
+    return event_id("nw_ucla", event)
 
 
 def _notes(recordings: Sequence[Recording]) -> list[str]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from fedkd.data.check import Broken, ClipFact, DataReport
-from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress
 from fedkd.data.utd_mhad_depth import depth_clips, prepare_depth
@@ -43,7 +43,6 @@ from fedkd.data.utd_mhad_files import (
     read_folder,
 )
 from fedkd.errors import UserError
-from fedkd.seeding import generator, opaque_id
 from fedkd.types import Clips, View
 
 SUBJECTS_OF = {
@@ -92,16 +91,11 @@ class UtdMhad:
     classes: ClassVar[tuple[str, ...]] = ACTIONS
 
     def __post_init__(self) -> None:
-        if self.protocol not in PROTOCOLS:
-            raise UserError(f"utd_mhad has the protocols {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
+        check_settings(self.name, self.protocol, PROTOCOLS, self.labels, self.frames)
         if not self.views or not set(self.views) <= set(MODALITY_OF):
             raise UserError(f"utd_mhad has the views {', '.join(MODALITY_OF)}, got {list(self.views)}.")
         if self.depth and "kinect" not in self.views and not self.together:
             raise UserError("utd_mhad depth belongs to the kinect's host: add it to data.views, or set data.together.")
-        if not 0 < self.labels <= 1:
-            raise UserError(f"utd_mhad labels is a share in (0, 1], got {self.labels}.")
-        if self.frames < 2:
-            raise UserError(f"utd_mhad needs at least 2 frames a clip, got {self.frames}.")
 
     def view_names(self) -> tuple[str, ...]:
         """The clients, in name order."""
@@ -109,19 +103,17 @@ class UtdMhad:
 
     def view(self, name: str, seed: int) -> View:
         """One sensor's clips, with the labels it has. `seed` draws those when `labels` < 1."""
-        if name not in self.view_names():
-            raise UserError(f"utd_mhad runs with the views {', '.join(self.view_names())}, got {name!r}.")
+        require_view(self.name, self.view_names(), name)
         found = self._recorded_by(name)
         split = {
             part: [event for event in found if self._is(_first(event), part)] for part in ("train", "valid", "test")
         }
         others = [o for o in self.view_names() if o != name]
         elsewhere = {_first(event).event for other in others for event in self._recorded_by(other)}
-        shared = torch.tensor([_first(event).event in elsewhere for event in split["train"]], dtype=torch.bool)
+        shared = mask(_first(event).event in elsewhere for event in split["train"])
         train, valid, test = (_clips(events, found[0], self.frames) for events in split.values())
         view = View(name, self.classes, train, shared, valid, test)
-        refuse_degenerate(view, exchanges=len(self.view_names()) > 1)
-        return replace(view, train=keep_labels(train, self.labels, generator(seed, "labels", name)))
+        return labelled(view, share=self.labels, seed=seed, exchanges=len(self.view_names()) > 1)
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from."""
@@ -171,11 +163,7 @@ class UtdMhad:
 def usable(folder: Path) -> dict[str, tuple[Recording, ...]]:
     """The folder's clips by modality; a broken folder is refused, a thin one named."""
     recordings, broken = read_folder(folder)
-    if broken:
-        raise UserError(
-            f"utd_mhad: {len(broken)} files of {folder} are broken, first {broken[0].name}: {broken[0].reason}; "
-            "`fedkd data check utd_mhad` names them all, copy them again."
-        )
+    refuse_broken("utd_mhad", folder, broken)
     for modality, clips in recordings.items():
         if len(clips) < PUBLISHED_CLIPS:
             there = f"{len(clips)} of {PUBLISHED_CLIPS} published {modality} clips"
@@ -204,4 +192,4 @@ def _first(event: Mapping[str, Recording]) -> Recording:
 
 
 def _id(event: str) -> int:
-    return opaque_id(f"utd_mhad/{event}")
+    return event_id("utd_mhad", event)

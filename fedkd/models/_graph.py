@@ -31,7 +31,7 @@ def skeleton_of(sample_shape: Sequence[int]) -> Skeleton:
     """The skeleton that a clip [T J D] shows, told by its number of joints."""
     if len(sample_shape) != 3 or sample_shape[1] not in SKELETONS:
         raise ValueError(
-            f"A graph net needs clips [T J D] with J in {sorted(SKELETONS)}, got {tuple(sample_shape)}; "
+            f"A net over a skeleton needs clips [T J D] with J in {sorted(SKELETONS)}, got {tuple(sample_shape)}; "
             "add the body to fedkd/skeleton.py or choose a net that needs no graph, such as tcn."
         )
     return SKELETONS[sample_shape[1]]

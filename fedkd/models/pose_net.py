@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fedkd.skeleton import SKELETONS
+from fedkd.models._graph import skeleton_of
 
 KERNEL = 5
 """Frames that a convolution sees at once."""
@@ -40,8 +40,8 @@ class PoseNet(nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
+        self.parents = list(skeleton_of(sample_shape).parents)
         _, num_joints, num_coordinates = sample_shape
-        self.parents = list(SKELETONS[num_joints].parents)
         num_features = 3 * num_joints * num_coordinates
         self.enter = nn.Sequential(
             nn.BatchNorm1d(num_features),

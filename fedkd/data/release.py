@@ -1,0 +1,72 @@
+"""What every loader of a published data set does alike: refuse what cannot work, name events, leave labels out.
+
+    check_settings("mine", protocol, PROTOCOLS, labels, frames)       # as the data set is made
+    require_view("mine", self.view_names(), name)                     # then, for each view,
+    refuse_broken("mine", folder, broken)
+    return labelled(View(...), share=self.labels, seed=seed)
+
+A data set's own are its files, its splits, and how a clip is prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from fedkd.data.check import Broken
+from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.errors import UserError
+from fedkd.seeding import generator, opaque_id
+from fedkd.types import UNKNOWN, View
+
+
+def check_settings(dataset: str, protocol: str, protocols: Collection[str], labels: float, frames: int) -> None:
+    """A UserError for a protocol the data set does not have, a share outside (0, 1], or clips of no length."""
+    if protocol not in protocols:
+        raise UserError(f"{dataset} has the protocols {', '.join(protocols)}, got {protocol!r}.")
+    if not 0 < labels <= 1:
+        raise UserError(f"{dataset} labels is a share in (0, 1], got {labels}.")
+    if frames < 2:
+        raise UserError(f"{dataset} needs at least 2 frames a clip, got {frames}.")
+
+
+def require_view(dataset: str, views: Sequence[str], name: str) -> None:
+    """A UserError for a view that the data set, as it is set, does not have."""
+    if name not in views:
+        raise UserError(f"{dataset} has the views {', '.join(views)}, got {name!r}.")
+
+
+def refuse_broken(dataset: str, folder: Path, broken: Sequence[Broken]) -> None:
+    """A UserError for a folder with files that cannot be read: a run on the rest would pass for one on all."""
+    if broken:
+        raise UserError(
+            f"{dataset}: {len(broken)} files of {folder} are broken, first {broken[0].name}: {broken[0].reason}; "
+            f"`fedkd data check {dataset}` names them all, copy them again."
+        )
+
+
+def event_id(dataset: str, event: str) -> int:
+    """The id under which every view knows an event."""
+    return opaque_id(f"{dataset}/{event}")
+
+
+def mask(truths: Iterable[bool]) -> Bool[Tensor, "N"]:
+    """One truth a clip."""
+    return torch.tensor(list(truths), dtype=torch.bool)
+
+
+def labelled(
+    view: View, *, share: float, seed: int, may_know: Bool[Tensor, "N"] | None = None, exchanges: bool = True
+) -> View:
+    """The view with the labels it has: of those it may know, a share, drawn by the view for itself.
+
+    Refused while every true label is still in place: a view that cannot learn or, with `exchanges`, has none to share.
+    """
+    refuse_degenerate(view, exchanges=exchanges)
+    train = view.train if may_know is None else view.train.knowing(view.train.labels.where(may_know, UNKNOWN))
+    return replace(view, train=keep_labels(train, share, generator(seed, "labels", view.name)))
