@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,9 +37,9 @@ from fedkd.data.hmdb51_files import (
     read_split,
     sources_on_both_sides,
 )
-from fedkd.data.prepared import Prepared, videos
-from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
-from fedkd.data.store import Progress
+from fedkd.data.release import check_settings, event_id, labelled, mask, prepared, refuse_broken, require_view
+from fedkd.data.store import Progress, Store
+from fedkd.data.video import rgb_store, sampled
 from fedkd.types import Clips, View
 
 VIEW = "camera"
@@ -77,7 +78,7 @@ class Hmdb51:
         require_view(self.name, self.view_names(), name)
         folder = folder_of(self.data_dir)
         split = usable(folder, self.protocol)
-        found = self._prepared(folder).clips()
+        found = prepared(self.name, self._store(), [r.path for r in read_folder(folder)])
         train, valid, test = (self._clips(split[part], found) for part in ("train", "valid", "test"))
         view = View(name, self.classes, train, mask(False for _ in split["train"]), valid, test)
         return labelled(view, share=self.labels, seed=seed, exchanges=False)
@@ -94,15 +95,17 @@ class Hmdb51:
     def check(self) -> DataReport:
         """What is in the folder, whatever the protocol; videos that `prepare` could not read are broken."""
         folder = folder_of(self.data_dir)
-        recordings, prepared = read_folder(folder), self._prepared(folder)
-        broken, lists, notes = prepared.broken(), [], []
+        recordings, kept = read_folder(folder), self._store()
+        broken = [fault for fault in kept.broken() if fault.name in {r.event for r in recordings}]
+        lists: list[Broken] = []
+        notes = []
         for split in SPLITS:
             roles, faults = read_split(folder, split)
             lists += [fault for fault in faults if fault not in lists]
             absent = len({event for event, role in roles.items() if role != "unused"} - {r.event for r in recordings})
             both = len(sources_on_both_sides(recordings, roles))
             notes += [f"{split}: {absent} listed clips are missing, {both} films or uploads are on both sides"]
-        if waiting := prepared.waiting():
+        if waiting := kept.out_of_date(r.path for r in recordings):
             notes.append(f"{len(waiting)} clips not read yet: `fedkd data prepare hmdb51` reads them once")
         lost = {fault.name for fault in broken}
         facts = [ClipFact(VIEW, r.event, self.classes[r.label], "not told") for r in recordings if r.event not in lost]
@@ -112,11 +115,11 @@ class Hmdb51:
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the clips that are not there yet; the files that hold none."""
-        return self._prepared(folder_of(self.data_dir)).prepare(progress)
+        files = [r.path for r in read_folder(folder_of(self.data_dir))]
+        return self._store().prepare(files, partial(sampled, frames=self.frames, side=self.side), progress)
 
-    def _prepared(self, folder: Path) -> Prepared:
-        files = [r.path for r in read_folder(folder)]
-        return videos(self.name, files, self.prepared_dir, frames=self.frames, side=self.side, named=named)
+    def _store(self) -> Store:
+        return rgb_store(self.name, self.prepared_dir, self.frames, self.side, named)
 
     def _clips(self, recordings: Sequence[Recording], found: Mapping[str, UInt8[np.ndarray, "F S S 3"]]) -> Clips:
         """The recordings' clips by event id."""
