@@ -11,7 +11,11 @@ import torch
 
 from fedkd.data.berkeley_mhad import BerkeleyMhad
 from fedkd.data.berkeley_mhad_files import ACTIONS, SENSORS, Recording, at_even_times, read_file
+from fedkd.data.berkeley_mhad_kinect import read_pgm
+from fedkd.data.berkeley_mhad_mocap import Pose, read_pose
 from fedkd.errors import UserError
+from fedkd.skeleton import KINECT_V1
+from tests.test_bvh import write_bvh
 
 
 def write_clip(root: Path, sensor: str, subject: int, action: int, repetition: int) -> Path:
@@ -23,6 +27,33 @@ def write_clip(root: Path, sensor: str, subject: int, action: int, repetition: i
     path = folder / f"acc_{sensor}_s{subject:02}_a{action:02}_r{repetition:02}.txt"
     np.savetxt(path, np.c_[chance.normal(size=(22, 3)), times], fmt="%.6f")
     return path
+
+
+def write_pose(root: Path, subject: int, action: int, repetition: int, frames: int = 64) -> Path:
+    """One skeleton file as published; every clip's turns differ."""
+    folder = root / "berkeley_mhad" / "Mocap" / "SkeletalData"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"skl_s{subject:02}_a{action:02}_r{repetition:02}.bvh"
+    turns = np.random.default_rng([subject, action, repetition]).uniform(-20, 20, (frames, 90))
+    write_bvh(path, np.c_[np.full((frames, 3), (50.0, 90.0, 10.0)), turns])
+    return path
+
+
+def write_depth(root: Path, kinect: int, subject: int, action: int, repetition: int, frames: int = 3) -> Path:
+    """One recording's depth pictures, smaller than published: a person at 2.5 m before a wall at 4 m."""
+    numbers = f"s{subject:02}_a{action:02}_r{repetition:02}"
+    folder = root.joinpath("berkeley_mhad", "Kinect", f"Kin{kinect:02}", *numbers.upper().split("_"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame in range(frames):
+        picture = np.full((24, 32), 4000, ">u2")
+        picture[4:20, 10 + frame : 18 + frame] = 2500 + 10 * subject
+        path = folder / f"kin_k{kinect:02}_{numbers}_depth_{frame:05}.pgm"
+        path.write_bytes(b"P5\n32 24\n65535\n" + picture.tobytes())
+    return path
+
+
+def quietly(paths, count):
+    return paths
 
 
 @pytest.fixture
@@ -87,6 +118,112 @@ def test_broken_files_are_named(root: Path, content: str, sentence: str) -> None
 def test_a_wrong_folder_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found no"):
         BerkeleyMhad(data_dir=str(tmp_path)).view("h01", 0)
+
+
+@pytest.fixture
+def whole(root: Path) -> Path:
+    """The same events, with motion capture and both Kinects."""
+    for subject in range(1, 8):
+        for action in (1, 11):
+            for repetition in (1, 2):
+                write_pose(root, subject, action, repetition)
+                for kinect in (1, 2):
+                    write_depth(root, kinect, subject, action, repetition)
+    return root
+
+
+def test_the_skeleton_is_a_kinects_in_metres(tmp_path: Path) -> None:
+    """The written person stands straight: 16 units of neck above its hips' 90, arms out, its left on +x."""
+    path = write_pose(tmp_path, 1, 1, 1, frames=64)
+    write_bvh(path, np.tile([50.0, 90.0, 10.0, *[0.0] * 90], (64, 1)))
+    pose = read_pose(path)
+    assert isinstance(pose, Pose) and (pose.event, pose.label, pose.subject) == ("s01_a01_r01", 0, 1)
+    assert pose.joints.shape == (4, 20, 3), "480 Hz, of which every 16th frame is kept"
+    at = dict(zip(KINECT_V1.joints, pose.joints[0], strict=True))
+    torch.testing.assert_close(at["hip centre"], torch.tensor([0.5, 0.9, 0.1]))
+    for above, below in (("head", "shoulder centre"), ("shoulder centre", "spine"), ("spine", "hip centre")):
+        assert at[above][1] > at[below][1] + 0.05
+    for joint in ("shoulder", "elbow", "wrist", "hand", "hip", "knee", "ankle", "foot"):
+        left, right = at[f"left {joint}"], at[f"right {joint}"]
+        assert left[0] > 0.5 > right[0] and left[1] == right[1], joint
+    assert at["left hand"][0] > at["left wrist"][0] > at["left elbow"][0] > at["left shoulder"][0]
+
+
+def test_every_host_may_have_the_motion_capture_too(whole: Path) -> None:
+    alone = BerkeleyMhad(data_dir=str(whole), views=["mocap"], frames=16).view("mocap", 0)
+    body = BerkeleyMhad(data_dir=str(whole), together=True, skeleton=True, frames=16).view("body", 0).train
+    assert alone.train.streams["skeleton"].equal(body.streams["skeleton"]) and alone.train.ids.equal(body.ids)
+    assert body.stream("skeleton+imu").shape == (20, 16, 26, 3)
+    assert body.streams["imu"].equal(
+        BerkeleyMhad(data_dir=str(whole), together=True, frames=16).view("body", 0).train.streams["imu"]
+    )
+    hips = body.streams["skeleton"][:, :, 0].mean(1)
+    torch.testing.assert_close(hips, torch.zeros_like(hips), atol=1e-5, rtol=0)
+
+
+def test_an_event_without_motion_capture_is_left_out_where_it_is_needed(whole: Path) -> None:
+    (whole / "berkeley_mhad" / "Mocap" / "SkeletalData" / "skl_s01_a01_r01.bvh").unlink()
+    views = ["h01", "mocap"]
+    data = BerkeleyMhad(data_dir=str(whole), views=views)
+    assert len(data.view("h01", 0).train) == 20 and (~data.view("h01", 0).shared).sum() == 1
+    assert len(data.view("mocap", 0).train) == 19
+    assert len(BerkeleyMhad(data_dir=str(whole), views=views, skeleton=True).view("h01", 0).train) == 19
+
+
+def test_kinects_are_prepared_once(whole: Path) -> None:
+    data = BerkeleyMhad(data_dir=str(whole), views=["k01", "k02"], prepared_dir=str(whole / "kept"))
+    with pytest.raises(UserError, match=r"56 clips are not prepared.*fedkd data prepare berkeley_mhad"):
+        data.view("k01", 0)
+    assert data.prepare(quietly) == []
+    train = data.view("k01", 0).train
+    depth = train.streams["depth"]
+    assert depth.shape == (20, 16, 48, 48, 1) and depth.dtype == torch.uint8 and data.view("k01", 0).shared.all()
+    assert depth.amax() > 0 and (depth == 0).any(), "the wall is background"
+
+
+def test_the_check_counts_every_modality_that_is_there(whole: Path) -> None:
+    report = BerkeleyMhad(data_dir=str(whole)).check()
+    assert report.views == (*SENSORS, "k01", "k02", "mocap") and len(report.clips) == 9 * 28
+    assert report.events_of_all_views() == 28 and not report.notes
+    (whole / "berkeley_mhad" / "Kinect").rename(whole / "away")
+    report = BerkeleyMhad(data_dir=str(whole)).check()
+    assert report.views == (*SENSORS, "mocap") and ["no kinect" in note for note in report.notes] == [True]
+
+
+@pytest.mark.parametrize("view", ["mocap", "k01"])
+def test_a_modality_that_is_not_there_is_one_sentence(root: Path, view: str) -> None:
+    with pytest.raises(UserError, match=r"finds no .*unpack that modality"):
+        BerkeleyMhad(data_dir=str(root), views=["h01", view]).view("h01", 0)
+
+
+def test_unknown_views_are_refused() -> None:
+    with pytest.raises(UserError, match=r"has the views h01.*mocap, got \['k03'\]"):
+        BerkeleyMhad(views=["k03"])
+
+
+def test_faults_of_depth_recordings_are_named(whole: Path) -> None:
+    kinect = whole / "berkeley_mhad" / "Kinect" / "Kin01"
+    (kinect / "S01" / "A01" / "R01" / "kin_k01_s01_a01_r01_depth_00001.pgm").unlink()
+    cut = kinect / "S01" / "A01" / "R02" / "kin_k01_s01_a01_r02_depth_00002.pgm"
+    cut.write_bytes(cut.read_bytes()[:100])
+    for path in (kinect / "S02" / "A01" / "R01").iterdir():
+        path.write_bytes(path.read_bytes()[:15] + np.full((24, 32), 9000, ">u2").tobytes())
+    (kinect / "S03" / "A01" / "R01").rename(kinect / "S03" / "A01" / "R09")
+    data = BerkeleyMhad(data_dir=str(whole), views=["k01", "k02"], prepared_dir=str(whole / "kept"))
+    reasons = [fault.reason for fault in data.prepare(quietly)]
+    assert [sum(word in r for r in reasons) for word in ("1 of its 3", "truncated", "nearer", "name is not")] == [1] * 4
+    assert len(data.check().broken) == 1, "what names tell; pictures are not opened"
+    with pytest.raises(UserError, match="4 recordings are broken"):
+        data.view("k01", 0)
+
+
+def test_a_pgm_of_eight_bits_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.pgm"
+    path.write_bytes(b"P5\n# of OpenCV\n2 2\n255\n" + bytes(4))
+    assert "16 bits" in str(read_pgm(path))
+    path.write_bytes(b"P5\n# of OpenCV\n2 1\n65535\n" + bytes([9, 196, 0, 1]))
+    picture = read_pgm(path)
+    assert not isinstance(picture, str) and picture.tolist() == [[2500, 1]]
 
 
 @pytest.mark.skipif(

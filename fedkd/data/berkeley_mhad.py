@@ -1,11 +1,14 @@
-"""Berkeley-MHAD's six accelerometers: body-worn sensors, each one view of the same person.
+"""Berkeley-MHAD: six accelerometers on the body, motion capture, and two Kinects.
 
     data = BerkeleyMhad(data_dir="../shared/data", protocol="first5")
     data.view("h01", seed=0).train.streams["imu"].shape           # [273, 96, 1, 3], in g
 
-Views h01..h06, as the files name the sensors (wrists, hips, ankles). With `together` there is one view, "body", whose
-stream "imu" is [N F 6 3]: the literature's setting, in which one net sees all sensors. Files and their faults:
-`fedkd.data.berkeley_mhad_files`.
+Views h01..h06, as the files name the sensors (wrists, hips, ankles). With `together` they are one view, "body", whose
+stream "imu" is [N F 6 3]: the literature's setting, in which one net sees all sensors. "mocap" has "skeleton"
+[N F 20 3] (torsos about the clip's mean hip centre, turned as one Kinect would see them all), "k01" and "k02" have
+"depth" [N 16 48 48 1], which `fedkd data prepare` makes. With `skeleton` every host has the motion capture of
+its clips beside its own stream: in progressive distillation the teacher sees the very clip that its student sees.
+Files and their faults: `fedkd.data.berkeley_mhad_files`, `..._mocap`, `..._kinect`.
 
 Protocols
   first7   subjects 1-7 train, 8-12 test: the authors' (Ofli et al., WACV 2013). Needs the whole data set.
@@ -16,25 +19,34 @@ Protocols
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from fedkd.data.berkeley_mhad_files import (
     ABSENT,
     ACTIONS,
+    FILES,
     PUBLISHED_AT,
     SENSORS,
     SUBJECTS,
     Recording,
     at_even_times,
     folder_of,
+    has,
     read_folder,
+    require,
 )
-from fedkd.data.check import ClipFact, DataReport
+from fedkd.data.berkeley_mhad_kinect import KINECTS, DepthClip, kinect_clips, prepare_kinect, recordings
+from fedkd.data.berkeley_mhad_mocap import Pose, read_mocap
+from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
+from fedkd.data.skeleton import centred, facing, resample
+from fedkd.data.store import Progress
 from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
@@ -43,23 +55,33 @@ SUBJECTS_OF: dict[str, dict[str, Sequence[int]]] = {
     "first5": {"train": (1, 2, 3, 4, 5), "valid": (), "test": (6, 7)},
     "valid5": {"train": (1, 2, 3, 4), "valid": (5,), "test": (6, 7)},
 }
-BODY = "body"
+BODY, MOCAP = "body", "mocap"
+VIEWS = (*SENSORS, *KINECTS, MOCAP)
 PUBLISHED_EVENTS = len(SUBJECTS) * len(ACTIONS) * 5 - len(ABSENT)
+
+
+Recorded = Recording | Pose | DepthClip
 
 
 @dataclass(frozen=True)
 class BerkeleyMhad:
-    """The accelerometers under one protocol.
+    """The data set under one protocol.
 
-    data_dir  holds berkeley_mhad/Accelerometer; None: FEDKD_DATA. Never written to.
-    together  one view, "body", with all sensors, in place of one view a sensor.
+    data_dir  holds berkeley_mhad; None: FEDKD_DATA. Never written to.
+    views     the clients: of h01..h06, k01, k02 and mocap.
+    together  one view, "body", with all six sensors, in place of one view a sensor.
+    skeleton  every view's host has the motion capture too.
+    prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
     labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
-    frames    every clip is resampled to this length.
+    frames    every clip but depth is resampled to this length.
     """
 
     data_dir: str | None = None
     protocol: str = "first5"
+    views: Sequence[str] = SENSORS
     together: bool = False
+    skeleton: bool = False
+    prepared_dir: str | None = None
     labels: float = 1.0
     frames: int = 96
 
@@ -68,19 +90,26 @@ class BerkeleyMhad:
 
     def __post_init__(self) -> None:
         check_settings(self.name, self.protocol, SUBJECTS_OF, self.labels, self.frames)
+        if not self.views or not set(self.views) <= set(VIEWS):
+            raise UserError(f"berkeley_mhad has the views {', '.join(VIEWS)}, got {list(self.views)}.")
 
     def view_names(self) -> tuple[str, ...]:
         """The clients, in name order."""
-        return (BODY,) if self.together else SENSORS
+        return tuple(sorted({BODY if self.together and view in SENSORS else view for view in self.views}))
 
     def view(self, name: str, seed: int) -> View:
-        """One sensor's clips, with the labels it has. `seed` draws those when `labels` < 1."""
+        """One view's clips, with the labels it has. `seed` draws those when `labels` < 1."""
         require_view(self.name, self.view_names(), name)
-        train, valid, test = (self._clips(name, split) for split in ("train", "valid", "test"))
-        others = {e for other in self.view_names() if other != name for e in self._events(other, "train")}
-        shared = mask(event in others for event in self._events(name, "train"))
+        usable = self._usable()
+        recorded = {view: self._recorded_by(view, usable) for view in self.view_names()}
+        if not recorded[name]:
+            raise UserError(f"berkeley_mhad: no event was recorded by all of {', '.join(self._needs(name))}.")
+        split = {part: [e for e in recorded[name] if self._is(e, part)] for part in ("train", "valid", "test")}
+        elsewhere = {_first(e).event for other, events in recorded.items() if other != name for e in events}
+        shared = mask(_first(event).event in elsewhere for event in split["train"])
+        train, valid, test = (_clips(events, recorded[name][0], self.frames) for events in split.values())
         view = View(name, self.classes, train, shared, valid, test)
-        return labelled(view, share=self.labels, seed=seed, exchanges=not self.together)
+        return labelled(view, share=self.labels, seed=seed, exchanges=len(self.view_names()) > 1)
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from."""
@@ -90,56 +119,109 @@ class BerkeleyMhad:
         return {_id(r.event): r.subject for clips in self._usable().values() for r in clips}
 
     def check(self) -> DataReport:
-        """What is in the folder, whatever the protocol."""
+        """What is in the folder, whatever the protocol; of the Kinects by their files' names."""
         folder = folder_of(self.data_dir)
-        clips, broken = read_folder(folder)
+        sensors, broken = read_folder(folder)
+        poses, unposed = read_mocap(folder)
+        filmed, misnamed = recordings(folder)
+        seen = [(sensor, r.event, r.subject, r.label) for sensor in SENSORS for r in sensors[sensor]]
+        seen += [(MOCAP, r.event, r.subject, r.label) for r in poses]
+        seen += [(view, event, subject, action - 1) for view, event, subject, action in filmed]
         facts = [
-            ClipFact(sensor, r.event, ACTIONS[r.label], f"s{r.subject:02}")
-            for sensor in SENSORS
-            for r in sorted(clips[sensor], key=lambda r: r.label)
+            ClipFact(v, event, ACTIONS[label], f"s{s:02}") for v, event, s, label in sorted(seen, key=lambda r: r[3])
         ]
-        return DataReport(self.name, str(folder), SENSORS, facts, PUBLISHED_EVENTS * len(SENSORS), broken=broken)
+        views = [view for view in VIEWS if has(folder, _modality(view))]
+        away = {_modality(view) for view in VIEWS} - {_modality(view) for view in views}
+        return DataReport(
+            self.name, str(folder), tuple(views), facts, PUBLISHED_EVENTS * len(views),
+            broken=[*broken, *unposed, *misnamed],
+            notes=[f"no {modality} ({FILES[modality]}): only its own views need it" for modality in sorted(away)],
+        )  # fmt: skip
 
-    def _events(self, view: str, split: str) -> list[str]:
-        """A split's events that a view saw, by id."""
-        return sorted(set.intersection(*(set(clips) for clips in self._by_event(view, split))), key=_id)
-
-    def _by_event(self, view: str, split: str) -> list[dict[str, Recording]]:
-        """For each sensor of a view, its recordings of a split by event."""
-        recordings = self._usable()
-        return [
-            {r.event: r for r in recordings[s] if self._is(r, split)} for s in (SENSORS if view == BODY else (view,))
-        ]
-
-    def _clips(self, view: str, split: str) -> Clips:
-        """A split of a view's clips; with `together`, of the events that every sensor has."""
-        by_event, events = self._by_event(view, split), self._events(view, split)
-        imu = [torch.stack([at_even_times(c[e], self.frames) for c in by_event], dim=1) for e in events]  # F S 3
-        return Clips(
-            ids=torch.tensor([_id(e) for e in events], dtype=torch.int64),
-            labels=torch.tensor([by_event[0][e].label for e in events], dtype=torch.int64),
-            streams={"imu": torch.stack(imu) if imu else torch.empty(0, self.frames, len(by_event), 3)},
-        )
-
-    def _is(self, recording: Recording, split: str) -> bool:
-        return recording.subject in SUBJECTS_OF[self.protocol][split]
-
-    def _usable(self) -> dict[str, tuple[Recording, ...]]:
-        """The folder's clips by sensor; a broken folder is refused, a thin one named."""
+    def prepare(self, progress: Progress) -> list[Broken]:
+        """Make the depth clips that are not there yet; the recordings that hold none."""
         folder = folder_of(self.data_dir)
-        recordings, broken = read_folder(folder)
-        refuse_broken(self.name, folder, broken)
+        require(folder, "kinect")
+        return prepare_kinect(folder, self.prepared_dir, progress)
+
+    def _needs(self, view: str) -> list[str]:
+        """Whose recordings a view's host has."""
+        own = list(SENSORS) if view == BODY else [view]
+        return own + [MOCAP] * (self.skeleton and view != MOCAP)
+
+    def _recorded_by(self, view: str, usable: Mapping[str, Sequence[Recorded]]) -> list[dict[str, Recorded]]:
+        """Each event of which a view's host has all it needs, by id: its recordings."""
+        by_event = {part: {r.event: r for r in usable[part]} for part in self._needs(view)}
+        events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
+        return [{part: clips[event] for part, clips in by_event.items()} for event in events]
+
+    def _is(self, event: Mapping[str, Recorded], split: str) -> bool:
+        return _first(event).subject in SUBJECTS_OF[self.protocol][split]
+
+    def _usable(self) -> dict[str, tuple[Recorded, ...]]:
+        """The clips of every part that some view needs; a broken folder is refused, a thin one named."""
+        folder = folder_of(self.data_dir)
+        needed = {part for view in self.view_names() for part in self._needs(view)}
+        modalities = {_modality(part) for part in needed}
+        for modality in sorted(modalities):
+            require(folder, modality)
+        clips: dict[str, tuple[Recorded, ...]] = {}
+        if "accelerometer" in modalities:
+            sensors, broken = read_folder(folder)
+            refuse_broken(self.name, folder, broken)
+            clips |= sensors
+        if "mocap" in modalities:
+            clips[MOCAP], broken = read_mocap(folder)
+            refuse_broken(self.name, folder, broken)
+        if "kinect" in modalities:
+            clips |= kinect_clips(folder, self.prepared_dir)
+        self._refuse_absent(folder, {r.subject for found in clips.values() for r in found})
+        thin = sorted(part for part in needed if not clips[part])
+        if thin:
+            warnings.warn(f"berkeley_mhad: no clip of {', '.join(thin)} in {folder}", stacklevel=3)
+        return clips
+
+    def _refuse_absent(self, folder: Path, there: set[int]) -> None:
+        """A UserError where a subject of the protocol was not recorded."""
         wanted = {s for split in SUBJECTS_OF[self.protocol].values() for s in split}
-        absent = sorted(wanted - {r.subject for clips in recordings.values() for r in clips})
-        if absent:
+        if absent := wanted - there:
             raise UserError(
                 f"berkeley_mhad {self.protocol} needs subjects {_listed(wanted)}, but {folder} has no clip of "
                 f"{_listed(absent)}; copy them ({PUBLISHED_AT}) or choose data.protocol=first5."
             )
-        thin = [sensor for sensor in SENSORS if not recordings[sensor]]
-        if thin:
-            warnings.warn(f"berkeley_mhad: no clip of {', '.join(thin)} in {folder}", stacklevel=3)
-        return dict(recordings)
+
+
+def _clips(events: Sequence[Mapping[str, Recorded]], example: Mapping[str, Recorded], frames: int) -> Clips:
+    """Prepared clips of events given by id; of no events, none like `example`."""
+    first = [_first(event) for event in events]
+    made = [_streams(event, frames) for event in events]
+    like = _streams(example, frames)
+    return Clips(
+        ids=torch.tensor([_id(r.event) for r in first], dtype=torch.int64),
+        labels=torch.tensor([r.label for r in first], dtype=torch.int64),
+        streams={n: torch.stack([m[n] for m in made]) if made else clip[None][:0] for n, clip in like.items()},
+    )
+
+
+def _streams(event: Mapping[str, Recorded], frames: int) -> dict[str, Tensor]:
+    """One event's clip in each stream that its recordings make: imu [F S 3], skeleton [F 20 3], depth [16 48 48 1]."""
+    imu = [at_even_times(r, frames) for r in event.values() if isinstance(r, Recording)]
+    streams = {"imu": torch.stack(imu, dim=1)} if imu else {}
+    for recording in event.values():
+        if isinstance(recording, Pose):
+            streams["skeleton"] = resample(centred(facing(recording.joints)), frames)
+        if isinstance(recording, DepthClip):
+            streams["depth"] = recording.depth
+    return streams
+
+
+def _modality(part: str) -> str:
+    return "kinect" if part in KINECTS else "mocap" if part == MOCAP else "accelerometer"
+
+
+def _first(event: Mapping[str, Recorded]) -> Recorded:
+    """A recording of the event; what all of them say of it is the same."""
+    return next(iter(event.values()))
 
 
 def _listed(subjects: Sequence[int] | set[int]) -> str:

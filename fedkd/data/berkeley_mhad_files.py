@@ -1,4 +1,4 @@
-"""Berkeley-MHAD's accelerometers on disk: one text file a clip and sensor, read with every fault named.
+"""Berkeley-MHAD on disk, and its accelerometers: one text file a clip and sensor, read with every fault named.
 
 Ofli, Chaudhry, Kurillo, Vidal, Bajcsy. Berkeley MHAD: A Comprehensive Multimodal Human Action Database. WACV 2013.
 https://doi.org/10.1109/WACV.2013.6474999; recordings: https://tele-immersion.citris-uc.org/berkeley_mhad. 11 actions by
@@ -7,6 +7,9 @@ https://doi.org/10.1109/WACV.2013.6474999; recordings: https://tele-immersion.ci
 Folders `Accelerometer/ShimmerNN`, files ``acc_hNN_sSS_aAA_rRR.txt``, a line a sample: ``ax ay az unixtime``, g and
 seconds, about 31 Hz. Six sensors h01..h06 on wrists, hips and ankles, on one clock. Samples arrive in bursts and some
 times repeat, so clips are resampled by their times, never by their line numbers.
+
+The release's other folders: `Mocap` (`fedkd.data.berkeley_mhad_mocap`), `Kinect` (`fedkd.data.berkeley_mhad_kinect`),
+`Camera`, `Audio` and `Calibration`, which are not read. All name an event sSS_aAA_rRR.
 """
 
 from __future__ import annotations
@@ -29,6 +32,13 @@ from fedkd.errors import UserError
 PUBLISHED_AT = "https://tele-immersion.citris-uc.org/berkeley_mhad"
 SUBJECTS = tuple(range(1, 13))
 SENSORS = ("h01", "h02", "h03", "h04", "h05", "h06")
+FILES = {
+    "accelerometer": "Accelerometer/Shimmer0[1-6]/acc_*.txt",
+    "mocap": "Mocap/SkeletalData/skl_*.bvh",
+    "kinect": "Kinect/Kin0[12]/S*/A*/R*/kin_*_depth_*.pgm",
+}
+"""modality -> its files, below the release's folder."""
+
 ABSENT = ("s02_a07_r05", "s04_a08_r05")
 """Events that were never recorded."""
 
@@ -38,7 +48,8 @@ ACTIONS = (
 )  # fmt: skip
 """Classes 0..10: the published actions 1..11."""
 
-_NAME = re.compile(r"acc_(h0[1-6])_(s(\d\d)_a(\d\d)_r0([1-5]))")
+_NAME = re.compile(r"acc_(h0[1-6])_(s\d\d_a\d\d_r0[1-5])")
+_EVENT = re.compile(r"s(\d\d)_a(\d\d)_r0[1-5]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +65,32 @@ class Recording:
 
 
 def folder_of(data_dir: str | None) -> Path:
-    """The folder of the sensors' folders; where there is none, a sentence that says where to get them."""
+    """The release's folder; where it holds no recording that is read here, a sentence that says where to get them."""
     root = data_dir or os.environ.get("FEDKD_DATA")
-    folder = Path(root or "").expanduser() / "berkeley_mhad" / "Accelerometer"
-    if not root or next(folder.glob("Shimmer0[1-6]/acc_*.txt"), None) is None:
+    folder = Path(root or "").expanduser() / "berkeley_mhad"
+    if not root or not any(has(folder, modality) for modality in FILES):
         raise UserError(
-            f"berkeley_mhad needs its accelerometers, looked for {folder}/Shimmer01 to Shimmer06 and found no "
-            f"acc_*.txt: set data_dir= or FEDKD_DATA to the folder that holds berkeley_mhad ({PUBLISHED_AT})."
+            f"berkeley_mhad looked for {' and '.join(FILES.values())} in {folder} and found none: set data_dir= or "
+            f"FEDKD_DATA to the folder that holds berkeley_mhad ({PUBLISHED_AT})."
         )
     return folder
+
+
+def has(folder: Path, modality: str) -> bool:
+    """Whether the folder holds a recording of the modality."""
+    return next(folder.glob(FILES[modality]), None) is not None
+
+
+def require(folder: Path, modality: str) -> None:
+    """A UserError where the folder has no recording of the modality."""
+    if not has(folder, modality):
+        raise UserError(f"berkeley_mhad finds no {FILES[modality]} in {folder}: unpack that modality ({PUBLISHED_AT}).")
 
 
 def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
     """sensor -> its clips in name order, and the files that are none; read once as long as the files stay the same."""
     stamp = []
-    for path in sorted(folder.glob("Shimmer0[1-6]/acc_*.txt")):
+    for path in sorted(folder.glob(FILES["accelerometer"])):
         stat = path.stat()
         stamp.append((str(path), stat.st_size, stat.st_mtime_ns))
     return _read_files(tuple(stamp))
@@ -88,8 +110,8 @@ def read_file(path: Path) -> Recording | Broken:
     match = _NAME.fullmatch(path.stem)
     if match is None:
         return Broken(path.name, "its name is not acc_hNN_sSS_aAA_rRR.txt")
-    subject, action = int(match[3]), int(match[4])
-    if subject not in SUBJECTS or not 1 <= action <= len(ACTIONS):
+    named = who(match[2])
+    if named is None:
         return Broken(path.name, "the data set has subjects 1-12 and actions 1-11 only")
     if path.parent.name != f"Shimmer{match[1][1:]}":
         return Broken(path.name, f"a file of sensor {match[1]} lies in {path.parent.name}")
@@ -103,7 +125,16 @@ def read_file(path: Path) -> Recording | Broken:
         return Broken(path.name, "it has numbers that are not finite")
     seconds, first = np.unique(rows[:, 3], return_index=True)
     acceleration = torch.from_numpy(rows[first, :3].astype(np.float32))
+    subject, action = named
     return Recording(match[2], action - 1, subject, match[1], acceleration, torch.from_numpy(seconds))
+
+
+def who(event: str) -> tuple[int, int] | None:
+    """(subject, action) that an event's name says, if the data set has such an event."""
+    match = _EVENT.fullmatch(event)
+    if match is None or int(match[1]) not in SUBJECTS or not 1 <= int(match[2]) <= len(ACTIONS):
+        return None
+    return int(match[1]), int(match[2])
 
 
 def at_even_times(recording: Recording, frames: int) -> Float[Tensor, "F 3"]:
