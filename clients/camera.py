@@ -59,7 +59,9 @@ class Camera:
         self.told = EventLabels.none()
         self.consensus = SoftLabels.empty(view.num_classes)
         self.first_heard = 0  # the round whose letter brought the first consensus; 0: none yet
-        self.mentors = {role: Mentor(course, self._new_pupil(course, role), view) for role, course in teachers.items()}
+        # a teacher of what this host did not record is another host's; where none sees anything, _new_pupil says so
+        seeing = {role: course for role, course in teachers.items() if view.train.has(course.seen)} or teachers
+        self.mentors = {role: Mentor(course, self._new_pupil(course, role), view) for role, course in seeing.items()}
         self.pupil = self._new_student()
 
     # What it knows
@@ -83,6 +85,11 @@ class Camera:
     @property
     def teacher(self) -> Mentor:
         """The first mentor, which may also come from elsewhere."""
+        if TEACHER not in self.mentors:
+            raise UserError(
+                f"{self.view.name} recorded nothing that the teacher sees, so it cannot take part in teaching.origin="
+                "federated, lab or file; use teaching.origin=local."
+            )
         return self.mentors[TEACHER]
 
     def event_labels(self) -> EventLabels:
@@ -132,7 +139,8 @@ class Camera:
         clips = self.view.train.rows(asked)
         if len(clips) == 0:
             return SoftLabels.empty(self.view.num_classes)
-        teachers = self.habits.teacher_voice if self.mentors and self.teacher.taught else 0.0
+        spoken_for = TEACHER in self.mentors and self.teacher.taught
+        teachers = self.habits.teacher_voice if spoken_for else 0.0
         if teachers == 1.0:
             return SoftLabels.of(clips.ids, self.teacher.answers()[asked])
         probs = self.course.ask(self.pupil.voice, clips.stream(self.course.modality))
@@ -141,8 +149,12 @@ class Camera:
         return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.taught)))
 
     def sit(self, exam: Clips) -> tuple[SoftLabels, EventLabels]:
-        """The student's answers to an exam, and the true ones; an untaught one must guess, in a whisper."""
-        if len(exam) == 0:
+        """The student's answers to an exam, and the true ones; an untaught one must guess, in a whisper.
+
+        Of an exam in other modalities than the student's nothing is answered: there recordings are pooled, and that
+        view's were the teachers'.
+        """
+        if len(exam) == 0 or not exam.has(self.course.modality):
             return SoftLabels.empty(self.view.num_classes), EventLabels.none()
         probs = self.course.ask(self.pupil.voice, exam.stream(self.course.modality))
         weight = torch.full((len(exam),), 1.0 if self.pupil.taught else WHISPER)
@@ -177,14 +189,10 @@ class Camera:
     # Inside
 
     def _new_pupil(self, course: Course, role: str, *whose: str) -> Pupil:
-        seen = f"{course.modality}+{course.taught_on}".split("+")
-        missing = set(seen) - set(self.view.train.streams)
-        if missing:
+        if not self.view.train.has(course.seen):
+            missing = ", ".join(sorted(set(course.seen.split("+")) - set(self.view.train.streams)))
             there = ", ".join(self.view.train.streams)
-            raise UserError(
-                f"the {role} sees {', '.join(sorted(missing))}, but {self.view.name} has {there}; "
-                f"choose another {role}=."
-            )
+            raise UserError(f"the {role} sees {missing}, but {self.view.name} has {there}; choose another {role}=.")
         shape = tuple(self.view.train.stream(course.modality).shape[1:])
         teachers = [mentor.pupil.net for mentor in self.mentors.values()] if role == "student" else []
         return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role, *whose), teachers)

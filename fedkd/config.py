@@ -206,7 +206,7 @@ def _check(cfg: DictConfig) -> None:
             "strategy=central has no views to federate a teacher over; use teaching.origin=local, lab or file.",
         ),
         (
-            not cfg.students or not (cfg.strategy.pool or cfg.strategy.common_start),
+            not cfg.students or not cfg.strategy.common_start,
             f"strategy={cfg.strategy.name} has one net for all views, but students names {', '.join(cfg.students)}; "
             "leave students out, or choose another strategy.",
         ),

@@ -115,9 +115,8 @@ class Clips:
     ids      event ids, strictly increasing, the same in every view of an event; hashes of events' names, so they tell
              something to whoever knows the names.
     labels   true class of each clip, UNKNOWN where the view does not know it. Of test clips it is always known.
-    streams  modality -> [N ...]: "rgb" uint8 [N T H W 3], "skeleton" [N T J 3] as the
-             data set prepared it, "pose2d" [N T J 2],
-             "imu" [N T 12].
+    streams  modality -> [N ...], as the data set prepared it: "rgb" uint8 [N T H W 3], "depth" uint8 [N T H W 1],
+             "skeleton" [N T J 3], "pose2d" [N T J 2], "imu" [N T S 3] of S sensors (or [N T C]).
     """
 
     ids: Int[Tensor, "N"]
@@ -135,6 +134,10 @@ class Clips:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def has(self, modality: str) -> bool:
+        """Whether all streams that "a" or "a+b" names are there."""
+        return set(modality.split("+")) <= set(self.streams)
 
     def stream(self, modality: str) -> Tensor:
         """A stream [N ...]; "skeleton+imu" joins the vectors [N T J 3] of both, frame by frame: [N T J1+J2 3]."""

@@ -1,5 +1,7 @@
 """A view at work: what it knows, whom it listens to, and that a pause changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from fedkd.assemble import mentor_courses, student_course
 from fedkd.config import build, load
 from fedkd.errors import UserError
 from fedkd.learn.pupil import digest
-from fedkd.types import UNKNOWN, EventLabels, SoftLabels
+from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels
 
 JOB = (
     "data=tiny",
@@ -144,3 +146,27 @@ def test_a_student_that_waits_in_vain_ends_at_a_low_rate() -> None:
 def test_a_student_for_recordings_that_are_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="the student sees rgb, but v01 has"):
         camera("student=rgb_small")
+
+
+IMU = ("assistants.second.modality=imu", "assistants.second.augment=null", "assistants.second.glimpses=null")
+
+
+def test_a_host_keeps_the_teachers_that_see_its_recordings() -> None:
+    cfg = load([*JOB, "teacher=pose_net", "+teacher@assistants.second=tcn", *IMU])
+    assert list(camera("teacher=pose_net", "+teacher@assistants.second=tcn").mentors) == ["teacher", "second"]
+    recorded = build(cfg.data).view("v01", cfg.seed)
+    sensed = Clips(recorded.train.ids, recorded.train.labels, {"imu": recorded.train.streams["imu"]})
+    sensor = Camera(replace(recorded, train=sensed), student_course(cfg), mentor_courses(cfg), Habits(0))
+    assert list(sensor.mentors) == ["second"]
+    sensor.train(1)
+    assert sensor.mentors["second"].taught and sensor.speak().weight.sum() > 0
+    with pytest.raises(UserError, match="recorded nothing that the teacher sees"):
+        sensor.train_teacher(1)
+
+
+def test_of_an_exam_in_another_modality_nothing_is_answered() -> None:
+    seen = camera()
+    seen.train(1)
+    test = seen.view.test
+    answers, truth = seen.sit(Clips(test.ids, test.labels, {"skeleton": test.streams["skeleton"]}))
+    assert len(answers) == len(truth) == 0

@@ -11,6 +11,7 @@ import scipy.io
 import torch
 from test_video import greys, write_video
 
+from fedkd.data.pool import pool
 from fedkd.data.utd_mhad import PROTOCOLS, UtdMhad
 from fedkd.data.utd_mhad_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, TRIALS, read_file
 from fedkd.errors import UserError
@@ -69,13 +70,26 @@ def test_views_agree_on_events_and_classes(root: Path) -> None:
     assert set(inertial.train.streams) == {"imu"} and set(kinect.train.streams) == {"skeleton"}
 
 
-def test_together_a_host_has_both_streams_of_the_same_clip(root: Path) -> None:
-    data = UtdMhad(data_dir=str(root), views=["inertial"], together=True, frames=16)
-    train = data.view("inertial", 0).train
+def test_pooled_an_event_has_both_streams(root: Path) -> None:
+    data = UtdMhad(data_dir=str(root), frames=16)
+    views = [data.view(name, 0) for name in data.view_names()]
+    train = pool(views, share_labels=True).train
+    assert train.ids.equal(views[0].train.ids) and train.labels.equal(views[0].train.labels)
     assert train.stream("skeleton+imu").shape == (3 * 3 * 4, 16, 22, 3)
-    assert train.stream("skeleton+imu")[:, :, 20:].equal(train.stream("imu"))
-    alone = UtdMhad(data_dir=str(root), frames=16).view("kinect", 0).train
-    assert alone.stream("skeleton").equal(train.stream("skeleton"))
+    assert train.stream("skeleton+imu")[:, :, 20:].equal(views[0].train.stream("imu"))
+
+
+def test_each_training_subject_can_validate(root: Path) -> None:
+    seen: list[int] = []
+    for subject in (1, 3, 5, 7):
+        data = UtdMhad(data_dir=str(root), valid_subject=subject)
+        view, subjects = data.view("inertial", 0), data.subjects()
+        assert {subjects[event] for event in view.valid.ids.tolist()} == {subject}
+        assert {subjects[event] for event in view.train.ids.tolist()} == {1, 3, 5, 7} - {subject}
+        seen += view.valid.ids.tolist()
+    assert len(set(seen)) == len(seen)
+    with pytest.raises(UserError, match="valid_subject is one of"):
+        UtdMhad(data_dir=str(root), valid_subject=2)
 
 
 def test_an_event_without_one_modality_is_kept_by_the_other_and_left_out_of_both(root: Path) -> None:
@@ -83,7 +97,7 @@ def test_an_event_without_one_modality_is_kept_by_the_other_and_left_out_of_both
     apart = UtdMhad(data_dir=str(root))
     assert len(apart.view("kinect", 0).train) == 36 and len(apart.view("inertial", 0).train) == 35
     assert (~apart.view("kinect", 0).shared).sum() == 1
-    assert len(UtdMhad(data_dir=str(root), together=True).view("kinect", 0).train) == 35
+    assert len(pool([apart.view(name, 0) for name in apart.view_names()], share_labels=False).train) == 35
     assert any("in inertial: 1 of 96 events" in line for line in apart.check().missing())
 
 

@@ -5,14 +5,15 @@
 
 Views: "inertial", whose host has the stream "imu" [N F 2 3] (acceleration in g; turning in units of 200 degrees a
 second), and "kinect" with "skeleton" [N F 20 3] (torsos about the clip's mean hip centre, turned to face the camera).
-Both are stretched to the same number of frames. With `together` every host has both streams, because one person wears
-the sensor before the camera: the papers' setting, in which a skeleton teacher sees the very clip that its inertial
-student sees. At a test only the student's own stream is looked at. Files and their faults: `fedkd.data.utd_mhad_files`.
+Both are stretched to the same number of frames. Pooled (`strategy=central`), an event has both streams: the papers'
+setting, in which a skeleton teacher sees the very clip that its inertial student sees. At a test only the student's own
+stream is looked at. Files and their faults: `fedkd.data.utd_mhad_files`.
 
 Protocols
   P1      cross-subject, as the authors published it: subjects 1 3 5 7 train, 2 4 6 8 test. No validation.
   P1v     cross-subject with subject 7 for validation: 1 3 5 train, 2 4 6 8 test (Brinzea, Khaertdinov, Asteriadis.
-          CMC-CMKM. IJCNN 2022, as in their code, https://github.com/razzu/cmc-cmkm).
+          CMC-CMKM. IJCNN 2022, as in their code, https://github.com/razzu/cmc-cmkm). One person misleads: to choose
+          settings, let each of 1 3 5 7 validate in turn (`valid_subject`).
   trials  trials 1 and 2 of *all* subjects train, 3 and 4 test: the same people on both sides, so figures lie far above
           those of P1 and are not comparable with them.
 """
@@ -37,6 +38,7 @@ from fedkd.data.utd_mhad_files import (
     FOLDERS,
     PUBLISHED_AT,
     PUBLISHED_CLIPS,
+    SUBJECTS,
     Recording,
     folder_of,
     read_folder,
@@ -45,12 +47,9 @@ from fedkd.data.utd_mhad_pictures import picture_recordings, prepare_pictures
 from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
-SUBJECTS_OF = {
-    "P1": {"train": (1, 3, 5, 7), "valid": (), "test": (2, 4, 6, 8)},
-    "P1v": {"train": (1, 3, 5), "valid": (7,), "test": (2, 4, 6, 8)},
-}
+PROTOCOLS = ("P1", "P1v", "trials")
+TRAINING_SUBJECTS = (1, 3, 5, 7)
 TRIALS_OF: dict[str, tuple[int, ...]] = {"train": (1, 2), "valid": (), "test": (3, 4)}
-PROTOCOLS = (*SUBJECTS_OF, "trials")
 MODALITY_OF = {"inertial": "inertial", "kinect": "skeleton"}
 """view -> what it records."""
 
@@ -72,7 +71,7 @@ class UtdMhad:
 
     data_dir  holds utd_mhad; None: FEDKD_DATA. Never written to.
     views     the clients, some of "inertial" and "kinect".
-    together  every view's host has the streams of both.
+    valid_subject  of P1v: which of subjects 1 3 5 7 validates; the published protocol has 7.
     depth     the Kinect's host also has its depth pictures, as "depth" [N 16 48 48 1]; `fedkd data prepare` makes them.
     rgb       and its colour pictures, as "rgb" [N 16 S S 3], S = `side` pixels; made in the same way.
     prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
@@ -83,7 +82,7 @@ class UtdMhad:
     data_dir: str | None = None
     protocol: str = "P1v"
     views: Sequence[str] = ("inertial", "kinect")
-    together: bool = False
+    valid_subject: int = 7
     depth: bool = False
     rgb: bool = False
     side: int = 112
@@ -98,10 +97,10 @@ class UtdMhad:
         check_settings(self.name, self.protocol, PROTOCOLS, self.labels, self.frames)
         if not self.views or not set(self.views) <= set(MODALITY_OF):
             raise UserError(f"utd_mhad has the views {', '.join(MODALITY_OF)}, got {list(self.views)}.")
-        if (self.depth or self.rgb) and "kinect" not in self.views and not self.together:
-            raise UserError(
-                "utd_mhad depth and rgb belong to the kinect's host: add it to data.views, or set data.together."
-            )
+        if (self.depth or self.rgb) and "kinect" not in self.views:
+            raise UserError("utd_mhad depth and rgb belong to the kinect's host: add it to data.views.")
+        if self.valid_subject not in TRAINING_SUBJECTS:
+            raise UserError(f"utd_mhad valid_subject is one of {TRAINING_SUBJECTS}, got {self.valid_subject}.")
 
     def view_names(self) -> tuple[str, ...]:
         """The clients, in name order."""
@@ -148,10 +147,8 @@ class UtdMhad:
         """Each event that a view's host has, by id: its recordings by modality, the view's own first."""
         folder = folder_of(self.data_dir)
         own = MODALITY_OF[view]
-        needed = [own, *(m for m in FOLDERS if self.together and m != own)]
-        recordings = usable(folder)
-        by_event = {m: {r.event: r for r in recordings[m]} for m in needed}
-        wanted = {"depth": self.depth, "rgb": self.rgb} if "skeleton" in needed else {}
+        by_event = {own: {r.event: r for r in usable(folder)[own]}}
+        wanted = {"depth": self.depth, "rgb": self.rgb} if view == "kinect" else {}
         for modality in [m for m, is_wanted in wanted.items() if is_wanted]:
             recorded = picture_recordings(folder, modality, self.prepared_dir, self.side)
             by_event[modality] = {r.event: r for r in recorded}
@@ -165,7 +162,10 @@ class UtdMhad:
         """Whether a clip belongs to a split."""
         if self.protocol == "trials":
             return recording.trial in TRIALS_OF[split]
-        return recording.subject in SUBJECTS_OF[self.protocol][split]
+        valid = (self.valid_subject,) if self.protocol == "P1v" else ()
+        train = tuple(subject for subject in TRAINING_SUBJECTS if subject not in valid)
+        test = tuple(subject for subject in SUBJECTS if subject not in TRAINING_SUBJECTS)
+        return recording.subject in {"train": train, "valid": valid, "test": test}[split]
 
 
 def usable(folder: Path) -> dict[str, tuple[Recording, ...]]:

@@ -50,6 +50,11 @@ class Course:
     rounds: int
     hint: MakeHint | None = None
 
+    @property
+    def seen(self) -> str:
+        """All modalities that the net or its teaching needs, "a+b"."""
+        return f"{self.modality}+{self.taught_on}"
+
     def new_pupil(
         self, clip_shape: tuple[int, ...], num_classes: int, seed_path: SeedPath, teachers: Sequence[nn.Module] = ()
     ) -> Pupil:
