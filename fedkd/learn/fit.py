@@ -35,29 +35,26 @@ def fit(
     if len(useful) == 0:
         return Tally()
     steps = pupil.schooling.steps(len(lesson.labels))
-    batches = _batches(useful, pupil.schooling.batch, generator)
+    batches = batches_of(useful, pupil.schooling.batch, generator)
     tally = Tally()
     pupil.net.train()
     for _ in range(steps):
         rows = next(batches)
-        clips = lesson.clips[rows]
-        clips = clips if augment is None else augment(clips, generator)
+        part = lesson.rows(rows)
+        clips = part.clips if augment is None else augment(part.clips, generator)
         if lesson.shown and objective.hint:
             maps = pupil.net.maps(clips)  # type: ignore[operator]
-            terms = objective.terms(pupil.net.read(maps), lesson, rows, listening)  # type: ignore[operator]
-            hints = [
-                hint(maps, shown.rows(rows), lesson.labels[rows], rows)
-                for hint, shown in zip(pupil.hints, lesson.shown, strict=True)
-            ]
+            terms = objective.terms(pupil.net.read(maps), part, listening)  # type: ignore[operator]
+            hints = [hint(maps, shown, part.labels, rows) for hint, shown in zip(pupil.hints, part.shown, strict=True)]
             terms["hint"] = objective.hint * torch.stack(hints).sum(0)
         else:
-            terms = objective.terms(pupil.net(clips), lesson, rows, listening)
+            terms = objective.terms(pupil.net(clips), part, listening)
         pupil.descend(total(terms), rounds * steps)
         tally += Tally(1, {name: float(losses.detach().mean()) for name, losses in terms.items()})
     return tally
 
 
-def _batches(rows: Int[Tensor, "n"], batch: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:
+def batches_of(rows: Int[Tensor, "n"], batch: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:
     """Endless batches through `rows`, in a new order at each pass."""
     waiting = rows[:0]
     while True:
