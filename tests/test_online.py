@@ -1,11 +1,13 @@
 """Online distillation: numbers of the joint loss, what attention sees, and that a pause changes no bit."""
 
+import csv
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_camera import JOB
 from tiny import run, summary
 
@@ -215,6 +217,14 @@ def test_a_run_gives_the_same_bits_twice_in_this_process_and_in_workers(tmp_path
     runs = [summary(run(tmp_path / str(n), *words, *WORDS, f"place.workers={n}")) for n in (1, 2)]
     assert runs[0]["digest"] == runs[1]["digest"] and runs[0]["status"] == "finished"
     assert set(runs[0]["accuracy"]) == {"v01", "v02", "v03"} and runs[0]["accuracy_fused"] is not None
+
+
+def test_soft_labels_are_all_the_server_gets(tmp_path: Path) -> None:
+    folder = run(tmp_path, "experiment=online", "data.labels=0.4", *WORDS, "place.workers=1")
+    kinds = {name.rpartition("/")[2] for name in load_file(folder / "checkpoint" / "server.safetensors")}
+    assert kinds == {"ids", "probs", "weight"}
+    with open(folder / "rounds.csv", newline="") as file:
+        assert any(float(row["consensus"] or 0) > 0 for row in csv.DictReader(file))
 
 
 @pytest.mark.parametrize(
