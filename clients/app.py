@@ -95,7 +95,7 @@ def train(message: Message, context: Context) -> Message:
         if wish.get("wants_soft"):
             reply["soft"] = pack_soft(camera.speak())
         if wish.get("wants_weights"):
-            reply["weights"] = pack_weights(camera.pupil.net.state_dict())
+            reply["weights"] = pack_weights(camera.net(name).state_dict())
         return reply
 
     return _each_view(message, context, act)
@@ -109,13 +109,13 @@ def evaluate(message: Message, context: Context) -> Message:
 
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
         if "weights" in letter:
-            camera.pupil.adopt(unpack_weights(letter["weights"]))
+            camera.adopt(unpack_weights(letter["weights"]))
         if wish.get("save_to"):
             folder = Path(str(wish["save_to"]))
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(camera.pupil.voice.state_dict(), folder / f"{name}.safetensors")
-        answers, truth = camera.sit(exam(overrides, name))
-        sha = ConfigRecord({"digest": camera.digest()})
+            save_file(camera.voice(name).state_dict(), folder / f"{name}.safetensors")
+        answers, truth = camera.sit(name, exam(overrides, name))
+        sha = ConfigRecord({"digest": camera.digest(name)})
         return {"answers": pack_soft(answers), "truth": pack_events(truth), "student": sha}
 
     return _each_view(message, context, act)
@@ -130,7 +130,7 @@ def _listen(camera: Camera, letter: Letter, round: int) -> None:
     if "teacher" in letter:
         camera.adopt_teacher(unpack_weights(letter["teacher"]))
     if "weights" in letter:
-        camera.pupil.adopt(unpack_weights(letter["weights"]))
+        camera.adopt(unpack_weights(letter["weights"]))
 
 
 def _each_view(message: Message, context: Context, act: Callable[[str, Camera, Letter], Letter]) -> Message:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from clients.mentor import Mentor
 from fedkd.errors import UserError
-from fedkd.learn.course import Course
+from fedkd.learn.course import Course, SeedPath
 from fedkd.learn.hint import Shown
 from fedkd.learn.lesson import Lesson, spread
 from fedkd.learn.predict import confident_guesses
@@ -59,9 +59,9 @@ class Camera:
         self.told = EventLabels.none()
         self.consensus = SoftLabels.empty(view.num_classes)
         self.first_heard = 0  # the round whose letter brought the first consensus; 0: none yet
-        # a teacher of what this host did not record is another host's; where none sees anything, _new_pupil says so
+        # a teacher of what this host did not record is another host's; where none sees anything, clip_shape says so
         seeing = {role: course for role, course in teachers.items() if view.train.has(course.seen)} or teachers
-        self.mentors = {role: Mentor(course, self._new_pupil(course, role), view) for role, course in seeing.items()}
+        self.mentors = {role: Mentor(course, self._new_teacher(course, role), view) for role, course in seeing.items()}
         self.pupil = self._new_student()
 
     # What it knows
@@ -114,11 +114,23 @@ class Camera:
                 self.pupil = self._new_student("anew")
         self.consensus = consensus
 
+    def adopt(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over a student that was taught elsewhere."""
+        self.pupil.adopt(weights)
+
     def adopt_teacher(self, weights: Mapping[str, Tensor]) -> None:
         """Take over a teacher that was taught elsewhere."""
         self.teacher.adopt(weights)
 
     # What it does
+
+    def net(self, view: str) -> nn.Module:
+        """The student of a view, as it learns: the one there is."""
+        return self.pupil.net
+
+    def voice(self, view: str) -> nn.Module:
+        """The student of a view, as it answers."""
+        return self.pupil.voice
 
     def train_teacher(self, round: int) -> Tally:
         """One round of the teacher on this view's skeletons, with the labels known so far."""
@@ -127,11 +139,14 @@ class Camera:
     def train(self, round: int) -> Tally:
         """One round of the student on all that is known and believed of its clips."""
         self._teach_mentors()
-        hears = self.listens and self.first_heard > 0
-        listening = self.lack * self.course.objective.ramp(round - self.first_heard) if hears else 0.0
-        rounds = self._rounds_of_this_student(round)
-        lesson = self._lesson(round)
-        return self.course.teach(self.pupil, lesson, round, self._chance("student"), rounds=rounds, listening=listening)
+        return self.course.teach(
+            self.pupil,
+            self._lesson(round),
+            round,
+            self._chance("student"),
+            rounds=self._rounds_of_this_student(round),
+            listening=self._listening(round),
+        )
 
     def speak(self) -> SoftLabels:
         """This view's beliefs about shared events that nobody labelled; it abstains while it has learned nothing."""
@@ -143,26 +158,26 @@ class Camera:
         teachers = self.habits.teacher_voice if spoken_for else 0.0
         if teachers == 1.0:
             return SoftLabels.of(clips.ids, self.teacher.answers()[asked])
-        probs = self.course.ask(self.pupil.voice, clips.stream(self.course.modality))
+        probs = self.course.ask(self.voice(self.view.name), clips.stream(self.course.modality))
         if teachers:
             probs = probs.lerp(self.teacher.answers()[asked], teachers)
         return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.taught)))
 
-    def sit(self, exam: Clips) -> tuple[SoftLabels, EventLabels]:
-        """The student's answers to an exam, and the true ones; an untaught one must guess, in a whisper.
+    def sit(self, view: str, exam: Clips) -> tuple[SoftLabels, EventLabels]:
+        """The student's answers to a view's exam, and the true ones; an untaught one must guess, in a whisper.
 
         Of an exam in other modalities than the student's nothing is answered: there recordings are pooled, and that
         view's were the teachers'.
         """
         if len(exam) == 0 or not exam.has(self.course.modality):
             return SoftLabels.empty(self.view.num_classes), EventLabels.none()
-        probs = self.course.ask(self.pupil.voice, exam.stream(self.course.modality))
+        probs = self.course.ask(self.voice(view), exam.stream(self.course.modality))
         weight = torch.full((len(exam),), 1.0 if self.pupil.taught else WHISPER)
         return SoftLabels.of(exam.ids, probs, weight), EventLabels(exam.ids, exam.labels)
 
-    def digest(self) -> str:
+    def digest(self, view: str = "") -> str:
         """sha256 of the weights that answer for the student."""
-        return digest(self.pupil.voice.state_dict())
+        return digest(self.voice(view).state_dict())
 
     # How it survives between messages
 
@@ -188,18 +203,24 @@ class Camera:
 
     # Inside
 
-    def _new_pupil(self, course: Course, role: str, *whose: str) -> Pupil:
-        if not self.view.train.has(course.seen):
-            missing = ", ".join(sorted(set(course.seen.split("+")) - set(self.view.train.streams)))
-            there = ", ".join(self.view.train.streams)
-            raise UserError(f"the {role} sees {missing}, but {self.view.name} has {there}; choose another {role}=.")
-        shape = tuple(self.view.train.stream(course.modality).shape[1:])
-        teachers = [mentor.pupil.net for mentor in self.mentors.values()] if role == "student" else []
-        return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role, *whose), teachers)
+    def _new_teacher(self, course: Course, role: str) -> Pupil:
+        shape = clip_shape(self.view, course, role)
+        return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role))
 
     def _new_student(self, *again: str) -> Pupil:
-        whose = () if self.habits.common_start else (self.view.name,)
-        return self._new_pupil(self.course, "student", *whose, *again)
+        shape = clip_shape(self.view, self.course, "student")
+        teachers = [mentor.pupil.net for mentor in self.mentors.values()]
+        return self.course.new_pupil(shape, self.view.num_classes, self._start(self.view.name, *again), teachers)
+
+    def _start(self, view: str, *again: str) -> SeedPath:
+        """The chance that a view's student starts from."""
+        whose = () if self.habits.common_start else (view,)
+        return self.habits.seed, "student", *whose, *again
+
+    def _listening(self, round: int) -> float:
+        """How much the student listens to the consensus in this round, 0..1."""
+        hears = self.listens and self.first_heard > 0
+        return self.lack * self.course.objective.ramp(round - self.first_heard) if hears else 0.0
 
     def _rounds_of_this_student(self, round: int) -> int:
         """Rounds over which this student's learning rate falls: those before, or after, its view begins anew.
@@ -252,12 +273,21 @@ class Camera:
         consensus, trust = spread(self.consensus, train.ids)
         pseudo = torch.full_like(train.labels, UNKNOWN)
         if self.course.objective.pseudo:
-            answers = self.course.ask(self.pupil.voice, train.stream(self.course.modality))
+            answers = self.course.ask(self.voice(self.view.name), train.stream(self.course.modality))
             guesses = confident_guesses(answers, self.habits.threshold)
             pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
         about = self._clips_teachers_see(round)
         said, shown = self._teachers_say(about), self._teachers_show(about)
         return Lesson(clips, self.labels, said, consensus, trust, pseudo, shown)
+
+
+def clip_shape(view: View, course: Course, role: str) -> tuple[int, ...]:
+    """The shape of what the net of a course sees of a view's clips; a UserError where the view has no such stream."""
+    if not view.train.has(course.seen):
+        missing = ", ".join(sorted(set(course.seen.split("+")) - set(view.train.streams)))
+        there = ", ".join(view.train.streams)
+        raise UserError(f"the {role} sees {missing}, but {view.name} has {there}; choose another {role}=.")
+    return tuple(view.train.stream(course.modality).shape[1:])
 
 
 _CONSENSUS = ("consensus.ids", "consensus.probs", "consensus.weight")

@@ -6,7 +6,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 from clients.camera import Camera, Habits
-from fedkd.assemble import mentor_courses, student_course
+from clients.studio import Studio
+from fedkd.assemble import mentor_courses, online_course, student_course
 from fedkd.config import build, load
 from fedkd.data.pool import POOLED, pool
 from fedkd.types import Clips, View
@@ -46,9 +47,8 @@ def new_camera(overrides: tuple[str, ...], name: str) -> Camera:
     cfg = load(overrides)
     if name == POOLED:
         everything = [recordings(overrides, view) for view in _data(overrides).view_names()]
-        seen = pool(everything, share_labels=cfg.strategy.event_labels)
     else:
-        seen = recordings(overrides, name)
+        everything = [recordings(overrides, name)]
     habits = Habits(
         seed=cfg.seed,
         common_start=cfg.strategy.common_start,
@@ -58,4 +58,7 @@ def new_camera(overrides: tuple[str, ...], name: str) -> Camera:
         paired=cfg.teaching.paired,
         deaf_below=cfg.strategy.deaf_below,
     )
+    if cfg.teaching.origin == "online":
+        return Studio(everything, online_course(cfg, name), habits)
+    seen = pool(everything, share_labels=cfg.strategy.event_labels) if name == POOLED else everything[0]
     return Camera(seen, student_course(cfg, name), mentor_courses(cfg), habits)

@@ -14,6 +14,7 @@ from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.learn.hint import MakeHint
 from fedkd.learn.objective import Objective
+from fedkd.learn.online import OnlineCourse
 from fedkd.learn.pupil import Schooling
 
 
@@ -49,6 +50,15 @@ def mentor_courses(cfg: DictConfig) -> dict[str, Course]:
         return {}
     assistants = {name: _course(node, cfg, cfg.teaching.rounds) for name, node in cfg.assistants.items()}
     return {"teacher": teacher, **assistants}
+
+
+def online_course(cfg: DictConfig, view: str = "") -> OnlineCourse:
+    """How the students of one or several views and their teacher are taught together."""
+    teacher = _course(cfg.teacher, cfg, cfg.teaching.rounds, teacher=float(cfg.objective.teacher))
+    parts = cfg.online
+    return OnlineCourse(
+        student_course(cfg, view), teacher, parts.attention, float(parts.strengthen), parts.teacher_first
+    )
 
 
 def _course(node: DictConfig, cfg: DictConfig, rounds: int, make_hint: MakeHint | None = None, **terms: Any) -> Course:

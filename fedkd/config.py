@@ -175,6 +175,7 @@ def _check(cfg: DictConfig) -> None:
     )
     _check_defaults(cfg, own)
     teaches = cfg.strategy.teacher and cfg.teacher.model is not None
+    online = cfg.teaching.origin == "online"
     rules = [
         (cfg.rounds >= 1, f"rounds must be at least 1, got {cfg.rounds}."),
         (cfg.evaluate_every >= 1, f"evaluate_every must be at least 1, got {cfg.evaluate_every}."),
@@ -194,8 +195,13 @@ def _check(cfg: DictConfig) -> None:
         ),
         (cfg.split in ("test", "valid"), f"split must be test or valid, got {cfg.split!r}."),
         (
-            cfg.teaching.origin in ("local", "federated", "lab", "file"),
-            f"teaching.origin must be local, federated, lab or file, got {cfg.teaching.origin!r}.",
+            cfg.teaching.origin in ("local", "federated", "lab", "file", "online"),
+            f"teaching.origin must be local, federated, lab, file or online, got {cfg.teaching.origin!r}.",
+        ),
+        (
+            not online or (teaches and not cfg.assistants and cfg.teaching.paired and not cfg.objective.pseudo),
+            "teaching.origin=online needs strategy.teacher=true and one teacher=, no assistants, teaching.paired=true "
+            "and objective.pseudo=0.",
         ),
         (
             not teaches or cfg.teaching.origin != "file" or cfg.teaching.file is not None,

@@ -16,6 +16,9 @@ from torch import Tensor
 UNKNOWN = -1
 """The class of a clip whose label is not known."""
 
+UNSEEN = -1
+"""The row of an event among the clips of a view that did not film it."""
+
 
 @dataclass(frozen=True, slots=True)
 class SoftLabels:

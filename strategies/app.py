@@ -96,7 +96,7 @@ def _with_teacher(
 ) -> dict[str, Letter]:
     """The first letters, with the teacher in them unless every view teaches its own."""
     match cfg.teaching.origin:
-        case "local":
+        case "local" | "online":
             return letters
         case "federated":
             rounds, timeout = cfg.teaching.rounds, float(cfg.timeout)

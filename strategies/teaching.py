@@ -1,8 +1,9 @@
-"""How the skeleton teacher comes to be, before the first round.
+"""How the skeleton teacher comes to be, before the first round (or, online, in the rounds themselves).
 
 | origin    | who teaches it                                             | what travels                          |
 |-----------|------------------------------------------------------------|---------------------------------------|
 | local     | every view its own, on its own skeletons                   | nothing                               |
+| online    | every view its own, in the same steps as its student       | nothing                               |
 | federated | the views together, by federated averaging                 | its weights, both ways, every round   |
 | lab       | the server, on its own labelled skeletons (other subjects) | its weights once, float16, to a view  |
 | file      | somebody before; a safetensors file                        | its weights once, float16, to a view  |

@@ -148,7 +148,7 @@ def test_a_student_for_recordings_that_are_not_there_is_refused() -> None:
         camera("student=rgb_small")
 
 
-IMU = ("assistants.second.modality=imu", "assistants.second.augment=null", "assistants.second.glimpses=null")
+IMU = ("assistants.second.modality=imu", "assistants.second.augment=null")
 
 
 def test_a_host_keeps_the_teachers_that_see_its_recordings() -> None:
@@ -168,5 +168,5 @@ def test_of_an_exam_in_another_modality_nothing_is_answered() -> None:
     seen = camera()
     seen.train(1)
     test = seen.view.test
-    answers, truth = seen.sit(Clips(test.ids, test.labels, {"skeleton": test.streams["skeleton"]}))
+    answers, truth = seen.sit("v01", Clips(test.ids, test.labels, {"skeleton": test.streams["skeleton"]}))
     assert len(answers) == len(truth) == 0

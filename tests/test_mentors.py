@@ -11,7 +11,7 @@ from tiny import run, summary
 
 from clients.camera import Camera
 from fedkd.errors import UserError
-from fedkd.learn.hint import ContrastHint, FocalChannelHint, Shown, num_maps, show
+from fedkd.learn.hint import ContrastHint, FeatureHint, FocalChannelHint, Shown, num_maps, show
 from fedkd.learn.pupil import digest
 from fedkd.models.pose_net import PoseNet
 from fedkd.models.tcn import Tcn
@@ -85,7 +85,7 @@ def test_what_a_teacher_shows_is_its_last_maps_and_the_slopes_of_its_reading() -
     torch.testing.assert_close(seen.slopes[1].sum(1), weights[1])
 
 
-@pytest.mark.parametrize("make", [FocalChannelHint, ContrastHint])
+@pytest.mark.parametrize("make", [FocalChannelHint, ContrastHint, FeatureHint])
 def test_a_hint_draws_the_student_to_the_teacher(make: type) -> None:
     _, seen = shown()
     student = Tcn(3, IMU, channels=16)

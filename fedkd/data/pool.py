@@ -29,7 +29,7 @@ def pool(views: Sequence[View], *, share_labels: bool) -> View:
     join = _laid(views)
     trains = [view.train for view in views]
     if share_labels:
-        told = _told(trains)
+        told = told_by(trains)
         trains = [t.knowing(torch.where(t.labels != UNKNOWN, t.labels, told.classes_of(t.ids))) for t in trains]
     train, valid, test = join(trains), join([view.valid for view in views]), join([view.test for view in views])
     return View(POOLED, views[0].classes, train, torch.zeros(len(train), dtype=torch.bool), valid, test)
@@ -49,7 +49,7 @@ def _laid(views: Sequence[View]) -> Callable[[Sequence[Clips]], Clips]:
     )
 
 
-def _told(parts: Sequence[Clips]) -> EventLabels:
+def told_by(parts: Sequence[Clips]) -> EventLabels:
     """Every label that any part has."""
     ids, labels = torch.cat([part.ids for part in parts]), torch.cat([part.labels for part in parts])
     return EventLabels.of(ids[labels != UNKNOWN], labels[labels != UNKNOWN])

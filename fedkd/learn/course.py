@@ -59,7 +59,7 @@ class Course:
         self, clip_shape: tuple[int, ...], num_classes: int, seed_path: SeedPath, teachers: Sequence[nn.Module] = ()
     ) -> Pupil:
         """A pupil whose first weights depend on `seed_path` alone; it takes hints from `teachers`, if it takes any."""
-        with _global_chance(seed_path, "start"):
+        with global_chance(seed_path, "start"):
             net = self.make(clip_shape, num_classes)
             if self.hint is None:
                 return Pupil(net, self.schooling)
@@ -76,7 +76,7 @@ class Course:
         listening: float = 0.0,
     ) -> Tally:
         """Round `round` of a course of `rounds` (by default all); the consensus counts as much as it is listened to."""
-        with _global_chance(seed_path, "dropout", round):
+        with global_chance(seed_path, "dropout", round):
             return fit(
                 pupil,
                 lesson,
@@ -94,7 +94,7 @@ class Course:
 
 
 @contextmanager
-def _global_chance(seed_path: SeedPath, *purpose: int | str) -> Iterator[None]:
+def global_chance(seed_path: SeedPath, *purpose: int | str) -> Iterator[None]:
     """torch's global generator, which layers use for their first weights and for dropout, seeded for a while."""
     chance = torch.default_generator  # torch.manual_seed would ask every accelerator there could be: 0.15 ms
     before = chance.get_state()

@@ -16,8 +16,8 @@ from fedkd.types import Tally
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
-Judge = Callable[[Tensor], dict[str, Tensor]]
-"""rows [B] of a lesson -> each term's loss [B] of a batch, by what the lesson says of those rows."""
+Judge = Callable[[Lesson, Tensor], dict[str, Tensor]]
+"""(part of a lesson, its rows [B] there) -> each term's loss [B] of a batch of clips, by what that part says."""
 
 
 def fit(
@@ -39,42 +39,42 @@ def fit(
     if len(useful) == 0:
         return Tally()
     steps = pupil.schooling.steps(len(lesson.labels))
-    batches = _batches(useful, pupil.schooling.batch, generator)
+    batches = batches_of(useful, pupil.schooling.batch, generator)
     tally = Tally()
     pupil.net.train()
     for _ in range(steps):
         rows = next(batches)
-        clips = lesson.clips[rows]
-        clips = clips if augment is None else augment(clips, generator)
+        part = lesson.rows(rows)
+        clips = part.clips if augment is None else augment(part.clips, generator)
         if pupil.schooling.mixup:
             mixture = Mixture.draw(len(rows), pupil.schooling.mixup, generator)
             judge = _judge(pupil, mixture.clips(clips), lesson, objective, listening)
-            terms = mixture.losses(judge(rows), judge(rows[mixture.partner]))
+            partners = rows[mixture.partner]
+            terms = mixture.losses(judge(part, rows), judge(lesson.rows(partners), partners))
         else:
-            terms = _judge(pupil, clips, lesson, objective, listening)(rows)
+            terms = _judge(pupil, clips, lesson, objective, listening)(part, rows)
         pupil.descend(total(terms), rounds * steps)
         tally += Tally(1, {name: float(losses.detach().mean()) for name, losses in terms.items()})
     return tally
 
 
 def _judge(pupil: Pupil, clips: Tensor, lesson: Lesson, objective: Objective, listening: float) -> Judge:
-    """What the net makes of a batch of clips, to be judged by what the lesson says of given rows."""
+    """What the net makes of a batch of clips, to be judged by parts of the lesson."""
     if not (lesson.shown and objective.hint):
         logits = pupil.net(clips)
-        return lambda rows: objective.terms(logits, lesson, rows, listening)
+        return lambda part, rows: objective.terms(logits, part, listening)
     maps = pupil.net.maps(clips)  # type: ignore[operator]
     logits = pupil.net.read(maps)  # type: ignore[operator]
 
-    def judge(rows: Tensor) -> dict[str, Tensor]:
-        pairs = zip(pupil.hints, lesson.shown, strict=True)
-        hints = [hint(maps, shown.rows(rows), lesson.labels[rows], rows) for hint, shown in pairs]
-        hinted = {"hint": objective.hint * torch.stack(hints).sum(0)}
-        return objective.terms(logits, lesson, rows, listening) | hinted
+    def judge(part: Lesson, rows: Tensor) -> dict[str, Tensor]:
+        terms = objective.terms(logits, part, listening)
+        hints = [hint(maps, shown, part.labels, rows) for hint, shown in zip(pupil.hints, part.shown, strict=True)]
+        return terms | {"hint": objective.hint * torch.stack(hints).sum(0)}
 
     return judge
 
 
-def _batches(rows: Int[Tensor, "n"], batch: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:
+def batches_of(rows: Int[Tensor, "n"], batch: int, generator: torch.Generator) -> Iterator[Int[Tensor, "b"]]:
     """Endless batches through `rows`, in a new order at each pass."""
     waiting = rows[:0]
     while True:

@@ -67,7 +67,12 @@ def show(net: nn.Module, clips: Tensor, labels: Int[Tensor, "N"], *, batch: int 
 def _show(net: nn.Module, clips: Tensor, labels: Int[Tensor, "B"]) -> Shown:
     with torch.no_grad():
         maps = net.maps(clips)  # type: ignore[operator]
-    maps.requires_grad_()
+    return reveal(net, maps, labels)
+
+
+def reveal(net: nn.Module, maps: Float[Tensor, "B C T"], labels: Int[Tensor, "B"]) -> Shown:
+    """The maps, and the slopes of what the net reads from them."""
+    maps = maps.detach().requires_grad_()
     logits = net.read(maps)  # type: ignore[operator]
     spoken_for = torch.where(labels == UNKNOWN, logits.argmax(1), labels)
     (slopes,) = torch.autograd.grad(logits.gather(1, spoken_for[:, None]).sum(), maps)
@@ -133,6 +138,22 @@ class ContrastHint(nn.Module):
     ) -> Float[Tensor, "B"]:
         """Per-sample loss in nats; events of one known class belong together."""
         return info_nce(self.project(maps.mean(2)), shown.maps.mean(2), events, labels, temperature=self.temperature)
+
+
+class FeatureHint(nn.Module):
+    """The student's embedding, projected, is drawn to the teacher's by their mean squared difference (Romero et al.
+    FitNets. ICLR 2015, https://arxiv.org/abs/1412.6550, equation 3, of embeddings in place of maps).
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(student_channels, teacher_channels)
+
+    def forward(
+        self, maps: Float[Tensor, "B C T"], shown: Shown, labels: Int[Tensor, "B"], events: Int[Tensor, "B"]
+    ) -> Float[Tensor, "B"]:
+        """Per-sample loss."""
+        return (self.project(maps.mean(2)) - shown.maps.mean(2)).square().mean(1)
 
 
 def _in_step(student: Float[Tensor, "B C T"], teacher: Float[Tensor, "B C U"]) -> tuple[Tensor, Tensor]:

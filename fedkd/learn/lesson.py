@@ -15,7 +15,8 @@ from fedkd.types import UNKNOWN, SoftLabels
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Clips [N ...] of the student's modality, and what guides it on each.
+    """Clips [N ...] of the student's modality, and what guides it on each. For nets that learn together
+    (`fedkd.learn.online`) a clip is an event: its row in each view's stream.  N V
 
     labels     true class, UNKNOWN where neither this view nor another told it.
     teachers   each teacher's probabilities (None: no teacher).
@@ -32,6 +33,18 @@ class Lesson:
     trust: Float[Tensor, "N"]
     pseudo: Int[Tensor, "N"]
     shown: Sequence[Shown] = ()
+
+    def rows(self, index: Int[Tensor, "B"]) -> Lesson:
+        """Some of the clips."""
+        return Lesson(
+            self.clips[index],
+            self.labels[index],
+            None if self.teachers is None else self.teachers[:, index],
+            self.consensus[index],
+            self.trust[index],
+            self.pseudo[index],
+            [shown.rows(index) for shown in self.shown],
+        )
 
 
 def spread(consensus: SoftLabels, ids: Int[Tensor, "N"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N"]]:

@@ -63,20 +63,18 @@ class Objective:
         useful = useful | (lesson.pseudo != UNKNOWN) & bool(self.pseudo)
         return useful | bool(self.teacher and lesson.teachers is not None) | bool(self.hint and lesson.shown)
 
-    def terms(
-        self, logits: Float[Tensor, "B K"], lesson: Lesson, rows: Int[Tensor, "B"], listening: float
-    ) -> dict[str, Float[Tensor, "B"]]:
-        """Each term's share of the clips' losses: 0 on a clip of which it says nothing."""
+    def terms(self, logits: Float[Tensor, "B K"], lesson: Lesson, listening: float) -> dict[str, Float[Tensor, "B"]]:
+        """Each term's share of the losses of a lesson's clips: 0 on a clip of which it says nothing."""
         terms = {}
         guided = self.guidance is not None and bool(self.teacher) and lesson.teachers is not None
         if self.supervised and not guided:
-            terms["supervised"] = self.supervised * self._hard(logits, lesson.labels[rows])
+            terms["supervised"] = self.supervised * self._hard(logits, lesson.labels)
         if self.teacher and lesson.teachers is not None:
-            terms["teacher"] = self.teacher * self._guided(logits, lesson.teachers[:, rows], lesson.labels[rows])
+            terms["teacher"] = self.teacher * self._guided(logits, lesson.teachers, lesson.labels)
         if heard := self.consensus * listening:
-            terms["consensus"] = heard * lesson.trust[rows] * self.loss(logits, lesson.consensus[rows])
+            terms["consensus"] = heard * lesson.trust * self.loss(logits, lesson.consensus)
         if self.pseudo:
-            terms["pseudo"] = self.pseudo * self._hard(logits, lesson.pseudo[rows])
+            terms["pseudo"] = self.pseudo * self._hard(logits, lesson.pseudo)
         return terms
 
     def _guided(

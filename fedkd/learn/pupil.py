@@ -54,7 +54,8 @@ class Pupil:
     def __init__(self, net: nn.Module, schooling: Schooling, hints: Sequence[nn.Module] = ()) -> None:
         self.net = net
         self.hints = nn.ModuleList(hints)
-        """One for each teacher that shows its features; they learn with the net and answer for nothing."""
+        """Layers that learn with the net and answer for nothing: one for each teacher that shows its features, and the
+        attention over views of nets that learn together."""
         self.schooling = schooling
         self.average = copy.deepcopy(net).requires_grad_(False) if schooling.ema else None
         learning = [*net.parameters(), *self.hints.parameters()]

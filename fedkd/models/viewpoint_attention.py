@@ -28,3 +28,14 @@ class ViewpointAttention(nn.Module):
         scores = self.score(torch.tanh(self.project(embeddings))).squeeze(2)  # V B
         weight = scores.masked_fill(~present, -torch.inf).softmax(0)
         return (weight.unsqueeze(2) * embeddings).sum(0), weight
+
+
+class MeanOfViews(nn.Module):
+    """Every view that saw the event counts the same: what attention is to be compared with."""
+
+    def forward(
+        self, embeddings: Float[Tensor, "V B E"], present: Bool[Tensor, "V B"]
+    ) -> tuple[Float[Tensor, "B E"], Float[Tensor, "V B"]]:
+        """(h, w), as of `ViewpointAttention`."""
+        weight = present.to(embeddings.dtype) / present.sum(0)
+        return (weight.unsqueeze(2) * embeddings).sum(0), weight
