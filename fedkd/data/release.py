@@ -14,12 +14,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from fedkd.data.check import Broken
 from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.store import Store
 from fedkd.errors import UserError
 from fedkd.seeding import generator, opaque_id
 from fedkd.types import UNKNOWN, View
@@ -48,6 +50,27 @@ def refuse_broken(dataset: str, folder: Path, broken: Sequence[Broken]) -> None:
             f"{dataset}: {len(broken)} files of {folder} are broken, first {broken[0].name}: {broken[0].reason}; "
             f"`fedkd data check {dataset}` names them all, copy them again."
         )
+
+
+def prepared(dataset: str, store: Store, files: Sequence[Path]) -> dict[str, np.ndarray]:
+    """The files' clips by name, views of the store's array; a UserError where some are not there, or not whole."""
+    if waiting := store.out_of_date(files):
+        raise UserError(
+            f"{dataset}: {len(waiting)} of {len(files)} clips are not prepared or have changed, first {waiting[0]}; "
+            f"run `fedkd data prepare {dataset}` once."
+        )
+    if broken := store.broken():
+        raise UserError(
+            f"{dataset}: {len(broken)} files are broken, first {broken[0].name}: {broken[0].reason}; copy them again "
+            f"and run `fedkd data prepare {dataset}`."
+        )
+    if damaged := store.damaged():
+        raise UserError(
+            f"{dataset}: {len(damaged)} prepared clips are damaged, first {damaged[0]}; remove {store.folder} and run "
+            f"`fedkd data prepare {dataset}`."
+        )
+    clips = store.clips()
+    return {file.stem: clips[file.stem] for file in files}
 
 
 def event_id(dataset: str, event: str) -> int:

@@ -1,10 +1,10 @@
 """A store of prepared clips: files that are slow to read are read once, and their clips lie in one memory-mapped array.
 
-    store = Store(folder, recipe="48x48 depth, v1", shape=(16, 48, 48, 1))
+    store = Store(folder, recipe="48x48 depth, v1", shape=(16, 48, 48, 1), dtype="uint8")
     store.prepare(paths, make, progress)       # what is not there yet, or has changed since; may be stopped at any time
     store.clips()["a1_s1_t1_depth"]            # a view of the array, read from disk when looked at
 
-`clips.npy` holds a row of uint8 for each file; `index.json` says, for each row, the file's name, size and time, the
+`clips.npy` holds a row for each file; `index.json` says, for each row, the file's name, size and time, the
 row's CRC-32, or why there is no clip in it. Nothing is pickled. The index is written beside the old one and renamed,
 every few seconds: a `prepare` that is killed goes on where it stood. A store of another recipe is made afresh.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 
 from fedkd.data.check import Broken
 
@@ -30,17 +30,18 @@ SAVE_SECONDS = 3.0
 Progress = Callable[[Iterable[Path], int], Iterable[Path]]
 """(files, how many) -> the same files, while somebody shows how far it is."""
 
-Make = Callable[[Path], "UInt8[np.ndarray, '...'] | str"]
-"""file -> its clip, or the reason why it holds none."""
+Make = Callable[[Path], "Shaped[np.ndarray, '...'] | str"]
+"""file -> its clip, of the store's shape and dtype, or the reason why it holds none."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where prepared clips lie, of what shape, and made by which recipe."""
+    """Where prepared clips lie, of what shape and kind of number, and made by which recipe."""
 
     folder: Path
     recipe: str
     shape: tuple[int, ...]
+    dtype: str
 
     def prepare(self, paths: Sequence[Path], make: Make, progress: Progress) -> list[Broken]:
         """Make every file's clip that is missing or out of date; the files that hold none."""
@@ -73,7 +74,7 @@ class Store:
         rows = self._index()["rows"]
         return [path.stem for path in paths if not _fresh(rows.get(path.stem), path)]
 
-    def clips(self) -> Mapping[str, UInt8[np.ndarray, "..."]]:
+    def clips(self) -> Mapping[str, Shaped[np.ndarray, "..."]]:
         """name -> clip, each a view of the memory-mapped array."""
         rows = self._index()["rows"]
         if not rows:
@@ -97,7 +98,7 @@ class Store:
             return index
         (self.folder / "index.json").unlink(missing_ok=True)  # before the array: killed here, nothing is believed
         np.lib.format.open_memmap(
-            self.folder / "clips.npy", mode="w+", dtype=np.uint8, shape=(len(names), *self.shape)
+            self.folder / "clips.npy", mode="w+", dtype=self.dtype, shape=(len(names), *self.shape)
         ).flush()
         rows = {name: {"row": row, "stamp": None, "broken": None, "crc": None} for row, name in enumerate(names)}
         return {"recipe": self.recipe, "shape": list(self.shape), "rows": rows}
@@ -116,7 +117,7 @@ class Store:
             array = np.load(self.folder / "clips.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
             return False
-        return array.shape == (len(index["rows"]), *self.shape) and array.dtype == np.uint8
+        return array.shape == (len(index["rows"]), *self.shape) and array.dtype == self.dtype
 
     def _save(self, index: Mapping[str, Any], clips: np.memmap) -> None:
         clips.flush()

@@ -13,6 +13,7 @@ import torch
 
 from fedkd.data.check import Broken
 from fedkd.data.depth import small_clip
+from fedkd.data.release import prepared
 from fedkd.data.store import Progress, Store
 from fedkd.data.utd_mhad_files import Recording, recording, who
 from fedkd.errors import UserError
@@ -23,8 +24,8 @@ FRAMES, SIDE = 16, 48
 def store(prepared_dir: str | None) -> Store:
     """Where the prepared depth clips lie."""
     root = prepared_dir or "~/.cache/fedkd"
-    shape = (FRAMES, SIDE, SIDE, 1)
-    return Store(Path(root).expanduser() / "utd_mhad_depth", recipe="person's square, area mean, v1", shape=shape)
+    folder = Path(root).expanduser() / "utd_mhad_depth"
+    return Store(folder, recipe="person's square, area mean, v1", shape=(FRAMES, SIDE, SIDE, 1), dtype="uint8")
 
 
 def prepare_depth(folder: Path, prepared_dir: str | None, progress: Progress) -> list[Broken]:
@@ -34,24 +35,8 @@ def prepare_depth(folder: Path, prepared_dir: str | None, progress: Progress) ->
 
 def depth_clips(folder: Path, prepared_dir: str | None) -> list[Recording]:
     """Every depth clip of the folder, prepared before."""
-    kept = store(prepared_dir)
-    if waiting := kept.out_of_date(_files(folder)):
-        raise UserError(
-            f"utd_mhad: {len(waiting)} depth clips are not prepared or have changed, first {waiting[0]}; "
-            "run `fedkd data prepare utd_mhad` once."
-        )
-    if broken := kept.broken():
-        raise UserError(
-            f"utd_mhad: {len(broken)} depth files are broken, first {broken[0].name}: {broken[0].reason}; copy them "
-            "again and run `fedkd data prepare utd_mhad`."
-        )
-    if damaged := kept.damaged():
-        raise UserError(
-            f"utd_mhad: {len(damaged)} prepared depth clips are damaged, first {damaged[0]}; remove {kept.folder} "
-            "and run `fedkd data prepare utd_mhad`."
-        )
-    there = {path.stem for path in _files(folder)}
-    found = ((who(name, "depth"), clip) for name, clip in kept.clips().items() if name in there)
+    clips = prepared("utd_mhad", store(prepared_dir), _files(folder))
+    found = ((who(name, "depth"), clip) for name, clip in clips.items())
     return [recording(named, "depth", torch.from_numpy(np.array(clip))) for named, clip in found if named is not None]
 
 
