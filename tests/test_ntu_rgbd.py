@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
-from fedkd.data.check import Broken
+from fedkd.data.check import Broken, ClipFact, DataReport, render
 from fedkd.data.ntu_rgbd import TRAINING_SUBJECTS, NtuRgbd
 from fedkd.data.ntu_rgbd_files import ACTIONS, Body, Name, bodies_of, main_body, name_of, read_file
 from fedkd.data.ntu_rgbd_missing import MISSING
+from fedkd.data.skeleton import centred, facing
 from fedkd.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:ntu_rgbd. .* published clips")
@@ -238,8 +242,8 @@ class TestProtocols:
     @pytest.mark.parametrize(
         "wrong",
         [
-            {"protocol": "x_set"}, {"protocol": "x_view", "num_classes": 120}, {"num_classes": 61}, {"valid": 1.0},
-            {"valid": 0.1, "protocol": "x_view"}, {"labels": 0.0}, {"frames": 1},
+            {"source": "npz"}, {"protocol": "x_set"}, {"protocol": "x_view", "num_classes": 120}, {"num_classes": 61},
+            {"valid": 1.0}, {"valid": 0.1, "protocol": "x_view"}, {"labels": 0.0}, {"frames": 1},
         ],
     )  # fmt: skip
     def test_settings_that_nobody_published_are_refused(self, wrong: dict) -> None:
@@ -276,9 +280,108 @@ class TestPreparing:
         assert clips[:, :, 0].mean(1).abs().max() < 1e-5
         assert torch.allclose((clips[:, :, 20] - clips[:, :, 0]).norm(dim=-1), torch.ones(12, 14), atol=1e-4)
 
+    def test_a_long_table_is_summed_up(self) -> None:
+        clips = [ClipFact("v01", str(n), f"action {n:03}", "s001") for n in range(120)]
+        screen = Console(width=80, file=io.StringIO())
+        screen.print(render(DataReport("ntu_rgbd", "here", ("v01",), clips)))
+        text = screen.file.getvalue()  # type: ignore[attr-defined]
+        assert "action 029" in text and "action 030" not in text
+        assert any(line.split()[:4] == ["...", "90", "more", "90"] for line in text.splitlines())
+
     def test_no_folder(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"looked for \*.skeleton in .*nturgb\+d_skeletons and found none"):
             NtuRgbd(data_dir=str(tmp_path)).check()
+
+
+def write_pickle(root: Path, stems: Iterable[str], **wrong: Any) -> Path:
+    """PYSKL's pickle of clips with 16 frames and a second person who is seen in half of them and moves less."""
+    annotations = []
+    for stem in stems:
+        people = np.stack([moving(16, 0.3), moving(16, 0.05)]).astype(np.float16)
+        people[1, :8] = 0
+        annotations.append(
+            {"frame_dir": stem, "label": int(stem[-3:]) - 1, "total_frames": 16, "keypoint": people, **wrong}
+        )
+    path = root / "ntu_rgbd" / "ntu60_3danno.pkl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(pickle.dumps({"split": {}, "annotations": annotations}))
+    return path
+
+
+class TestPyskl:
+    STEMS = tuple(f"S001C{c:03}P{p:03}R001A{a:03}" for c, p, a in product((1, 2, 3), (1, 2, 3), (1, 9)))
+
+    def test_clips_are_those_of_the_pickle(self, tmp_path: Path) -> None:
+        write_pickle(tmp_path, self.STEMS)
+        view = opened(tmp_path, frames=16, source="pyskl").view("v01", 0)
+        assert (len(view.train), len(view.test)) == (4, 2) and set(view.train.labels.tolist()) == {0, 8}
+        joints = torch.from_numpy(moving(16, 0.3).astype(np.float16).astype(np.float32))
+        expected = centred(facing(joints))
+        assert torch.allclose(view.train.streams["skeleton"][0], expected, atol=1e-5)
+
+    def test_ids_are_those_of_the_release(self, tmp_path: Path) -> None:
+        write_pickle(tmp_path, self.STEMS)
+        write_release(tmp_path, actions=(1, 9))
+        ids = set(opened(tmp_path).view("v01", 0).train.ids.tolist())
+        assert set(opened(tmp_path, source="pyskl").view("v01", 0).train.ids.tolist()) < ids
+
+    def test_once_prepared_it_is_not_opened_until_it_changes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = write_pickle(tmp_path, self.STEMS)
+        unprepared = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path / "prepared"), frames=8, source="pyskl")
+        with pytest.raises(UserError, match="18 of 18 clips are not prepared"):
+            unprepared.view("v01", 0)
+        assert len(unprepared.check().clips) == 18
+        data = opened(tmp_path, source="pyskl")
+        with monkeypatch.context() as patched:
+            patched.setattr("fedkd.data.ntu_rgbd.annotations_of", None)
+            assert len(data.view("v01", 0).train) == 4 and len(data.check().clips) == 18
+        os.utime(path, (0, 0))
+        with pytest.raises(UserError, match="18 of 18 clips are not prepared or have changed"):
+            data.view("v01", 0)
+
+    def test_a_prepare_that_was_killed_is_not_taken_for_the_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_pickle(tmp_path, self.STEMS)
+        monkeypatch.setattr("fedkd.data.store.SAVE_SECONDS", -1.0)
+        data = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path / "prepared"), frames=8, source="pyskl")
+
+        def dying(clips: Iterable[Any], count: int) -> Iterable[Any]:
+            yield from list(clips)[:12]
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            data.prepare(dying)
+        with pytest.raises(UserError, match="6 of 18 clips are not prepared"):
+            data.view("v01", 0)
+        assert data.prepare(quietly) == [] and len(data.view("v01", 0).train) == 4
+
+    @pytest.mark.parametrize(
+        ("wrong", "reason"),
+        [
+            ({"label": 7}, "its label is 7, its name says 0"),
+            ({"keypoint": np.zeros((1, 4, 17, 2), np.float32)}, r"its keypoint is [1, 4, 17, 2], not [M T 25 3]"),
+            ({"keypoint": np.full((1, 4, 25, 3), np.nan)}, "not finite"),
+            ({"keypoint": np.zeros((1, 4, 25, 3), object)}, "no array 'keypoint' of floating-point numbers"),
+            ({"keypoint": None}, "no array 'keypoint' of floating-point numbers"),
+            ({"keypoint": np.zeros((2, 4, 25, 3))}, "no frame has a body"),
+        ],
+    )
+    def test_a_broken_clip_says_why(self, tmp_path: Path, wrong: dict, reason: str) -> None:
+        write_pickle(tmp_path, ["S001C001P001R001A001"], **wrong)
+        [fault] = opened(tmp_path, source="pyskl").check().broken
+        assert fault.name == "S001C001P001R001A001" and reason in fault.reason
+
+    def test_another_pickle_or_none_is_one_sentence(self, tmp_path: Path) -> None:
+        data = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path), source="pyskl")
+        with pytest.raises(UserError, match=r"finds no file .*ntu60_3danno\.pkl"):
+            data.check()
+        for content in ([1], {"annotations": [{"name": "x"}]}, {"annotations": 3}):
+            write_pickle(tmp_path, []).write_bytes(pickle.dumps(content))
+            with pytest.raises(UserError, match="holds no list 'annotations'"):
+                data.check()
 
 
 @pytest.mark.skipif(

@@ -23,12 +23,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.ntu_rgbd_files import (
@@ -43,6 +44,7 @@ from fedkd.data.ntu_rgbd_files import (
     read_file,
     usable,
 )
+from fedkd.data.ntu_rgbd_pyskl import Annotation, annotations_of, file_of, read_annotation
 from fedkd.data.release import check_settings, labelled, mask, prepared, require_view
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress, Store
@@ -69,7 +71,8 @@ Role = Literal["train", "valid", "test"]
 class NtuRgbd:
     """The data set under one protocol.
 
-    data_dir  holds ntu_rgbd/nturgb+d_skeletons; None: FEDKD_DATA. Never written to.
+    data_dir  holds ntu_rgbd; None: FEDKD_DATA. Never written to.
+    source    "skeletons": the release's own nturgb+d_skeletons; "pyskl": the pickles of `fedkd.data.ntu_rgbd_pyskl`.
     num_classes   60: NTU RGB+D, setups 1-17; 120: NTU RGB+D 120, all of them.
     valid     x_sub: share of the training subjects, the last by number, who validate instead, in [0, 1).
     prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
@@ -80,6 +83,7 @@ class NtuRgbd:
     data_dir: str | None = None
     protocol: str = "x_sub"
     num_classes: int = 60
+    source: str = "skeletons"
     valid: float = 0.0
     prepared_dir: str | None = None
     labels: float = 1.0
@@ -92,6 +96,8 @@ class NtuRgbd:
             raise UserError(f"ntu_rgbd has 60 or 120 classes, got num_classes={self.num_classes}.")
         dataset = f"ntu_rgbd with {self.num_classes} classes"
         check_settings(dataset, self.protocol, PROTOCOLS[self.num_classes], self.labels, self.frames)
+        if self.source not in ("skeletons", "pyskl"):
+            raise UserError(f"ntu_rgbd has the sources skeletons and pyskl, got {self.source!r}.")
         if not 0 <= self.valid < 1 or (self.valid and self.protocol != "x_sub"):
             raise UserError(f"ntu_rgbd valid is a share of x_sub's training subjects in [0, 1), got {self.valid}.")
 
@@ -107,8 +113,8 @@ class NtuRgbd:
     def view(self, name: str, seed: int) -> View:
         """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
         require_view(f"{self.name} {self.protocol}", self.view_names(), name)
-        files, found = self._files()
-        clips = prepared(self.name, self._store(), files)
+        there, found = self._clips_there()
+        clips = prepared(self.name, self._store(), there)
         judge = TEST_CAMERA if self.protocol == "x_view" else name
 
         def split(view: str, role: Role) -> Clips:
@@ -126,26 +132,24 @@ class NtuRgbd:
 
     def subjects(self) -> dict[int, int]:
         """event id -> subject, for whoever studies results; nobody in a federation knows it."""
-        return {name.event: name.performer for name in self._files()[1].values()}
+        return {name.event: name.performer for name in self._clips_there()[1].values()}
 
     def check(self) -> DataReport:
         """What is in the folder, whatever the protocol; what is not prepared is read now."""
-        files = files_of(self.data_dir)
-        there = usable(files)
-        store = self._store()
+        there, store = self._sources(), self._store()
         stale = set(store.out_of_date(there))
-        unread = [path for path in there if path.stem in stale]
-        broken = [fault for path in unread if isinstance(fault := read_file(path), Broken)]
-        prepared_before = {path.stem for path in there} - stale
+        unread = [clip for clip in there if clip.stem in stale]
+        broken = [fault for clip in unread if isinstance(fault := self._read(clip), Broken)]
+        prepared_before = {clip.stem for clip in there} - stale
         broken += [fault for fault in store.broken() if fault.name in prepared_before]
         names = sorted(self._named(there, {Path(fault.name).stem for fault in broken}).values(), key=lambda n: n.action)
-        listed = len(files) - len(there)
+        listed = len(files_of(self.data_dir)) - len(there) if self.source == "skeletons" else 0
         notes = [f"{listed} clips are on the authors' list of missing skeletons and left out"] if listed else []
         if unread:
             notes.append(f"{len(unread)} of {len(there)} clips are not prepared: `fedkd data prepare ntu_rgbd`")
         return DataReport(
             dataset=f"{self.name}, {self.num_classes} classes",
-            source=str(files[0].parent),
+            source=self._place(),
             views=VIEWS,
             clips=[ClipFact(n.view, str(n.event), self.classes[n.action - 1], f"s{n.performer:03}") for n in names],
             expected=PUBLISHED_CLIPS[self.num_classes],
@@ -155,25 +159,50 @@ class NtuRgbd:
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the clips that are not there yet, of all 120 classes; the files that hold none."""
-        return self._store().prepare(usable(files_of(self.data_dir)), partial(_make, frames=self.frames), progress)
+        return self._store().prepare(self._sources(), self._make, progress)
 
     def _store(self) -> Store:
         root = Path(self.prepared_dir or "~/.cache/fedkd").expanduser()
-        shape = (self.frames, JOINTS, 3)
-        return Store(root / f"ntu_rgbd_{self.frames}", "main body, facing, in torsos, v1", shape, "float32")
+        source = self._pickle().stem if self.source == "pyskl" else self.source
+        folder = root / f"ntu_rgbd_{source}_{self.frames}"
+        return Store(folder, "main body, facing, in torsos, v1", (self.frames, JOINTS, 3), "float32")
 
-    def _files(self) -> tuple[list[Path], dict[str, Name]]:
-        """The usable files, and what the names of those with the chosen classes say; a thin folder is named."""
-        files = usable(files_of(self.data_dir))
-        names = self._named(files, set())
+    def _pickle(self) -> Path:
+        return file_of(self.data_dir, self.num_classes)
+
+    def _place(self) -> str:
+        return str(self._pickle() if self.source == "pyskl" else files_of(self.data_dir)[0].parent)
+
+    def _sources(self) -> Sequence[Path | Annotation]:
+        """Every clip there is; a pickle that was prepared as it stands is not opened to list them."""
+        if self.source == "skeletons":
+            return usable(files_of(self.data_dir))
+        store = self._store()
+        named = [Annotation(stem, self._pickle()) for stem in store.begun()]
+        return annotations_of(self._pickle()) if not named or store.out_of_date(named) else named
+
+    def _read(self, clip: Path | Annotation) -> Float[Tensor, "T J 3"] | Broken:
+        return read_annotation(clip) if isinstance(clip, Annotation) else read_file(clip)
+
+    def _make(self, clip: Path | Annotation) -> np.ndarray | str:
+        """A prepared clip, or what is wrong with it."""
+        joints = self._read(clip)
+        if isinstance(joints, Broken):
+            return joints.reason
+        return resample(centred(facing(repaired(joints))), self.frames).numpy()
+
+    def _clips_there(self) -> tuple[Sequence[Path | Annotation], dict[str, Name]]:
+        """The usable clips, and what the names of those with the chosen classes say; a thin folder is named."""
+        there = self._sources()
+        names = self._named(there, set())
         if len(names) < (published := PUBLISHED_CLIPS[self.num_classes]):
-            there = f"{len(names)} of {published} published clips"
-            warnings.warn(f"ntu_rgbd: {there} in {files[0].parent} ({PUBLISHED_AT})", stacklevel=3)
-        return files, names
+            thin = f"{len(names)} of {published} published clips in {self._place()}"
+            warnings.warn(f"ntu_rgbd: {thin} ({PUBLISHED_AT})", stacklevel=3)
+        return there, names
 
-    def _named(self, files: Sequence[Path], without: set[str]) -> dict[str, Name]:
-        """What the names of the files with the chosen classes say."""
-        named = ((path.stem, name_of(path.stem)) for path in files if path.stem not in without)
+    def _named(self, there: Sequence[Path | Annotation], without: set[str]) -> dict[str, Name]:
+        """What the names of the clips with the chosen classes say."""
+        named = ((clip.stem, name_of(clip.stem)) for clip in there if clip.stem not in without)
         return {stem: name for stem, name in named if name is not None and name.action <= self.num_classes}
 
     def _role(self, name: Name) -> Role:
@@ -198,11 +227,3 @@ class NtuRgbd:
             labels=torch.tensor([name.action - 1 for name in named.values()], dtype=torch.int64),
             streams={"skeleton": torch.from_numpy(skeletons)},
         )
-
-
-def _make(path: Path, frames: int) -> np.ndarray | str:
-    """A file's prepared clip, or what is wrong with it."""
-    joints = read_file(path)
-    if isinstance(joints, Broken):
-        return joints.reason
-    return resample(centred(facing(repaired(joints))), frames).numpy()

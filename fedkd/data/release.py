@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fedkd.data.check import Broken
 from fedkd.data.labelled import keep_labels, refuse_degenerate
-from fedkd.data.store import Store
+from fedkd.data.store import Source, Store
 from fedkd.errors import UserError
 from fedkd.seeding import generator, opaque_id
 from fedkd.types import UNKNOWN, View
@@ -52,7 +52,7 @@ def refuse_broken(dataset: str, folder: Path, broken: Sequence[Broken]) -> None:
         )
 
 
-def prepared(dataset: str, store: Store, files: Sequence[Path]) -> dict[str, np.ndarray]:
+def prepared(dataset: str, store: Store, files: Sequence[Source]) -> dict[str, np.ndarray]:
     """The files' clips by name, views of the store's array; a UserError where some are not there, or not whole."""
     if waiting := store.out_of_date(files):
         raise UserError(

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -27,11 +27,24 @@ from fedkd.data.check import Broken
 
 SAVE_SECONDS = 3.0
 
-Progress = Callable[[Iterable[Path], int], Iterable[Path]]
-"""(files, how many) -> the same files, while somebody shows how far it is."""
 
-Make = Callable[[Path], "Shaped[np.ndarray, '...'] | str"]
-"""file -> its clip, of the store's shape and dtype, or the reason why it holds none."""
+@runtime_checkable
+class Source(Protocol):
+    """Where a clip comes from: a file, or an entry of a larger one."""
+
+    @property
+    def stem(self) -> str:
+        """The clip's name."""
+
+    def stat(self) -> os.stat_result:
+        """Size and time of the file."""
+
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""(sources, how many) -> the same sources, while somebody shows how far it is."""
+
+Make = Callable[[Any], "Shaped[np.ndarray, '...'] | str"]
+"""source -> its clip, of the store's shape and dtype, or the reason why it holds none."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class Store:
     shape: tuple[int, ...]
     dtype: str
 
-    def prepare(self, paths: Sequence[Path], make: Make, progress: Progress) -> list[Broken]:
+    def prepare(self, paths: Sequence[Source], make: Make, progress: Progress) -> list[Broken]:
         """Make every file's clip that is missing or out of date; the files that hold none."""
         self.folder.mkdir(parents=True, exist_ok=True)
         index = self._begin([path.stem for path in paths])
@@ -64,12 +77,16 @@ class Store:
         self._save(index, clips)
         return self.broken()
 
+    def begun(self) -> list[str]:
+        """Everything that the last `prepare` was to make, whether it came so far or not; nothing before one."""
+        return list(self._index()["rows"])
+
     def names(self) -> list[str]:
         """Files whose clips are there; none before a `prepare`."""
         rows = self._index()["rows"]
         return [name for name, row in rows.items() if row["crc"] is not None]
 
-    def out_of_date(self, paths: Iterable[Path]) -> list[str]:
+    def out_of_date(self, paths: Iterable[Source]) -> list[str]:
         """Files that came, or changed, since they were last prepared."""
         rows = self._index()["rows"]
         return [path.stem for path in paths if not _fresh(rows.get(path.stem), path)]
@@ -126,10 +143,10 @@ class Store:
         os.replace(new, self.folder / "index.json")
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: Source) -> list[int]:
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _fresh(row: Mapping[str, Any] | None, path: Path) -> bool:
+def _fresh(row: Mapping[str, Any] | None, path: Source) -> bool:
     return row is not None and row["stamp"] == _stamp(path)
