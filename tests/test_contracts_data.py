@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import test_hmdb51
+import test_ntu_rgbd
 import torch
 
 from fedkd.config import build, load, options
 from fedkd.errors import UserError
 from fedkd.types import UNKNOWN, View
 
+pytestmark = pytest.mark.filterwarnings("ignore:ntu_rgbd. .* published clips")
 SMALL = {
     "synthetic": (
         "data.views=2", "data.train_subjects=2", "data.train_trials=1", "data.valid_subjects=1", "data.valid_trials=1",
@@ -22,6 +24,7 @@ SMALL = {
 
 WRITTEN: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "hmdb51": (test_hmdb51.write_folder, ("data.frames=4", "data.side=16")),
+    "ntu_rgbd": (test_ntu_rgbd.write_release, ()),
 }
 """Data sets that nobody here has whole: a small folder in the published format, and what makes its clips small."""
 

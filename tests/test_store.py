@@ -38,7 +38,7 @@ def make(path: Path) -> np.ndarray | str:
 
 
 def a_store(root: Path, recipe: str = "v1") -> Store:
-    return Store(root / "store", recipe, (2, 3))
+    return Store(root / "store", recipe, (2, 3), "uint8")
 
 
 def test_clips_come_back_and_are_made_once(tmp_path: Path, files: list[Path]) -> None:
@@ -109,6 +109,15 @@ def test_damage_and_another_recipe_are_noticed(tmp_path: Path, files: list[Path]
     assert a_store(tmp_path, "v2").out_of_date(files) == [path.stem for path in files]
     (tmp_path / "store" / "index.json").write_text("{")
     assert store.names() == []
+
+
+def test_numbers_of_another_kind_keep_their_bits(tmp_path: Path, files: list[Path]) -> None:
+    store = Store(tmp_path / "floats", "v1", (2, 3), "float32")
+    made = np.array([[0.1, -1e-30, 3e30], [0, 1, np.pi]], np.float32)
+    store.prepare(files[:1], lambda path: made, quietly)
+    assert store.clips()["clip0"].dtype == np.float32 and store.clips()["clip0"].tobytes() == made.tobytes()
+    assert store.damaged() == []
+    assert Store(store.folder, "v1", (2, 3), "uint8").names() == [], "its array is of another kind"
 
 
 def test_depth_is_cut_to_the_person_and_background_stays_zero() -> None:

@@ -19,6 +19,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+MOST_ROWS = 30
+"""Of a table, before the rest is summed up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Broken:
@@ -118,8 +121,11 @@ def _counts(title: str, views: tuple[str, ...], pairs: list[tuple[str, str]]) ->
     table.columns[0].footer = "all"
     for view in views:
         table.add_column(view, justify="right", footer=str(sum(v == view for _, v in pairs)))
-    for row in dict.fromkeys(row for row, _ in pairs):
-        table.add_row(escape(row), *(str(counts[row, view]) if counts[row, view] else "-" for view in views))
+    rows = list(dict.fromkeys(row for row, _ in pairs))
+    for row in rows[:MOST_ROWS]:
+        table.add_row(escape(row), *(str(counts[row, view] or "-") for view in views))
+    if rest := rows[MOST_ROWS:]:
+        table.add_row(f"... {len(rest)} more", *(str(sum(counts[row, view] for row in rest)) for view in views))
     return table
 
 

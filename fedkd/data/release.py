@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from fedkd.data.check import Broken
 from fedkd.data.labelled import keep_labels, refuse_degenerate
-from fedkd.data.store import Store
+from fedkd.data.store import Source, Store
 from fedkd.errors import UserError
 from fedkd.seeding import generator, opaque_id
 from fedkd.types import UNKNOWN, View
@@ -52,14 +52,15 @@ def refuse_broken(dataset: str, folder: Path, broken: Sequence[Broken]) -> None:
         )
 
 
-def prepared(dataset: str, kept: Store, paths: Sequence[Path]) -> Mapping[str, UInt8[np.ndarray, "..."]]:
-    """Each file's prepared clip by its name; a UserError where one is not there, out of date, broken or damaged."""
+def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[str, Shaped[np.ndarray, "..."]]:
+    """Each source's prepared clip by its name; a UserError where one is not there, out of date, broken or damaged."""
     again = f"run `fedkd data prepare {dataset}`"
-    if waiting := kept.out_of_date(paths):
+    if waiting := kept.out_of_date(sources):
         raise UserError(
-            f"{dataset}: {len(waiting)} clips are not prepared or have changed, first {waiting[0]}; {again} once."
+            f"{dataset}: {len(waiting)} of {len(sources)} clips are not prepared or have changed, first {waiting[0]}; "
+            f"{again} once."
         )
-    names = [kept.named(path) for path in paths]
+    names = {kept.named(source): None for source in sources}
     if broken := [fault for fault in kept.broken() if fault.name in names]:
         raise UserError(
             f"{dataset}: {len(broken)} recordings are broken, first {broken[0].name}: {broken[0].reason}; copy them "

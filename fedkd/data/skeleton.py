@@ -5,7 +5,7 @@
     clip = centred(clip)             # hip centre at the origin, torso of length 1
     clip = resample(clip, 32)        # the same number of frames for every clip
 
-Joints 0 (hip centre), 2 (shoulder centre), 4 8 (shoulders) and 12 16 (hips) are those of `fedkd.skeleton.KINECT_V1`.
+Joints 0 (hip centre), 4 8 (shoulders) and 12 16 (hips) are the same in `KINECT_V1` and `NTU` of `fedkd.skeleton`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-HIP_CENTRE, SHOULDER_CENTRE = 0, 2
+HIP_CENTRE = 0
+SHOULDER_CENTRE = {20: 2, 25: 20}  # number of joints -> the joint between the shoulders
 LEFT, RIGHT = (4, 12), (8, 16)  # shoulder and hip of each side
 SHORTEST_TORSO = 0.2  # metres; a shorter one is a tracking failure, and would blow the clip up
 
@@ -66,7 +67,9 @@ def centred(clip: Float[Tensor, "T J D"], measured_on: int | None = None) -> Flo
 
     The mean, not the first frame: one badly tracked frame would otherwise move the whole clip.
     """
-    torsos = torch.linalg.vector_norm((clip[:, SHOULDER_CENTRE] - clip[:, HIP_CENTRE])[:, :measured_on], dim=-1)  # T
+    torsos = torch.linalg.vector_norm(
+        (clip[:, SHOULDER_CENTRE[clip.shape[1]]] - clip[:, HIP_CENTRE])[:, :measured_on], dim=-1
+    )  # T
     torso = torsos.median().clamp(min=SHORTEST_TORSO)
     return clip.sub(clip[:, HIP_CENTRE].mean(0)).div(torso)
 

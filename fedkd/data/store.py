@@ -4,7 +4,7 @@
     store.prepare(paths, make, progress)       # what is not there yet, or has changed since; may be stopped at any time
     store.clips()["a1_s1_t1_depth"]            # a view of the array, read from disk when looked at
 
-`clips.npy` holds a row of uint8 for each file; `index.json` says, for each row, the file's name, size and time, the
+`clips.npy` holds a row for each file; `index.json` says, for each row, the file's name, size and time, the
 row's CRC-32, or why there is no clip in it. Nothing is pickled. The index is written beside the old one and renamed,
 every few seconds: a `prepare` that is killed goes on where it stood. A store of another recipe is made afresh.
 """
@@ -19,20 +19,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 
 from fedkd.data.check import Broken
 
 SAVE_SECONDS = 3.0
 
-Progress = Callable[[Iterable[Path], int], Iterable[Path]]
-"""(files, how many) -> the same files, while somebody shows how far it is."""
 
-Make = Callable[[Path], "UInt8[np.ndarray, '...'] | str"]
-"""file -> its clip, or the reason why it holds none."""
+@runtime_checkable
+class Source(Protocol):
+    """Where a clip comes from: a file, or an entry of a larger one."""
+
+    def stat(self) -> os.stat_result:
+        """Size and time of the file."""
+
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""(sources, how many) -> the same sources, while somebody shows how far it is."""
+
+Make = Callable[[Any], "Shaped[np.ndarray, '...'] | str"]
+"""source -> its clip, of the store's shape and dtype, or the reason why it holds none."""
 
 
 def place(prepared_dir: str | None, name: str) -> Path:
@@ -42,15 +51,16 @@ def place(prepared_dir: str | None, name: str) -> Path:
 
 @dataclass(frozen=True)
 class Store:
-    """Where prepared clips lie, of what shape, and made by which recipe; `named` tells files apart."""
+    """Where prepared clips lie, of what shape and type, and made by which recipe; `named` tells sources apart."""
 
     folder: Path
     recipe: str
     shape: tuple[int, ...]
-    named: Callable[[Path], str] = attrgetter("stem")
+    dtype: str = "uint8"
+    named: Callable[[Any], str] = attrgetter("stem")
 
-    def prepare(self, paths: Sequence[Path], make: Make, progress: Progress) -> list[Broken]:
-        """Make every file's clip that is missing or out of date, and try broken ones anew; the files that hold none."""
+    def prepare(self, paths: Sequence[Source], make: Make, progress: Progress) -> list[Broken]:
+        """Make every clip that is missing or out of date, and try broken ones anew; the sources that hold none."""
         self.folder.mkdir(parents=True, exist_ok=True)
         index = self._begin([self.named(path) for path in paths])
         rows, clips = index["rows"], np.lib.format.open_memmap(self.folder / "clips.npy", mode="r+")
@@ -71,17 +81,21 @@ class Store:
         self._save(index, clips)
         return self.broken()
 
+    def begun(self) -> list[str]:
+        """Everything that the last `prepare` was to make, whether it came so far or not; nothing before one."""
+        return list(self._index()["rows"])
+
     def names(self) -> list[str]:
         """Files whose clips are there; none before a `prepare`."""
         rows = self._index()["rows"]
         return [name for name, row in rows.items() if row["crc"] is not None]
 
-    def out_of_date(self, paths: Iterable[Path]) -> list[str]:
+    def out_of_date(self, paths: Iterable[Source]) -> list[str]:
         """Files that came, or changed, since they were last prepared."""
         rows = self._index()["rows"]
         return [self.named(path) for path in paths if not _fresh(rows.get(self.named(path)), path)]
 
-    def clips(self) -> Mapping[str, UInt8[np.ndarray, "..."]]:
+    def clips(self) -> Mapping[str, Shaped[np.ndarray, "..."]]:
         """name -> clip, each a view of the memory-mapped array."""
         rows = self._index()["rows"]
         if not rows:
@@ -105,7 +119,7 @@ class Store:
             return index
         (self.folder / "index.json").unlink(missing_ok=True)  # before the array: killed here, nothing is believed
         np.lib.format.open_memmap(
-            self.folder / "clips.npy", mode="w+", dtype=np.uint8, shape=(len(names), *self.shape)
+            self.folder / "clips.npy", mode="w+", dtype=self.dtype, shape=(len(names), *self.shape)
         ).flush()
         rows = {name: {"row": row, "stamp": None, "broken": None, "crc": None} for row, name in enumerate(names)}
         return {"recipe": self.recipe, "shape": list(self.shape), "rows": rows}
@@ -124,7 +138,7 @@ class Store:
             array = np.load(self.folder / "clips.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
             return False
-        return array.shape == (len(index["rows"]), *self.shape) and array.dtype == np.uint8
+        return array.shape == (len(index["rows"]), *self.shape) and array.dtype == self.dtype
 
     def _save(self, index: Mapping[str, Any], clips: np.memmap) -> None:
         clips.flush()
@@ -133,10 +147,10 @@ class Store:
         os.replace(new, self.folder / "index.json")
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: Source) -> list[int]:
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _fresh(row: Mapping[str, Any] | None, path: Path) -> bool:
+def _fresh(row: Mapping[str, Any] | None, path: Source) -> bool:
     return row is not None and row["stamp"] == _stamp(path)

@@ -1,0 +1,229 @@
+"""NTU RGB+D 60 and 120: three Kinects v2 film people doing 60 or 120 actions; each camera is one view.
+
+    data = NtuRgbd(data_dir="../shared/data", protocol="x_sub")     # after `fedkd data prepare ntu_rgbd`
+    data.view("v01", seed=0).train.streams["skeleton"].shape       # [about 13,350, 64, 25, 3]
+
+Views v01..v03 are the cameras C001..C003; an event is a performance: setup, performer, replication, action. Stream:
+"skeleton" [N F 25 3], the body that moves most (`fedkd.data.ntu_rgbd_files.main_body`), turned to face the camera, in
+torsos about the clip's mean hip centre. The field's own files also hold the second person of the mutual actions (11 of
+60, 26 of 120); the nets here take one body, so figures on those classes are below the literature's.
+
+Protocols, as published, with train and test clips before the authors' list of missing skeletons is left out
+  x_sub    Subjects apart: 20 of 40 train (40,320 and 16,560 clips), or 53 of 106 in 120. Every camera is a client,
+           is tested on its own clips, and exchanges on training events only (inductive). The literature's is the same
+           split with the cameras pooled: strategy=central. With `valid`, the last of the training subjects validate.
+  x_view   60 only: v02 and v03 train (37,920 clips), v01 tests (18,960); the test split of both clients is v01's clips.
+           Test clips are the *same performances by the same people* as training clips: transductive, as N-UCLA's
+           cross_view, and not comparable with x_sub.
+  x_set    120 only: even setups train, odd ones test. The same people may be on both sides, in other rooms.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fedkd.data.check import Broken, ClipFact, DataReport
+from fedkd.data.ntu_rgbd_files import (
+    ACTIONS,
+    JOINTS,
+    PUBLISHED_AT,
+    PUBLISHED_CLIPS,
+    VIEWS,
+    Name,
+    files_of,
+    name_of,
+    read_file,
+    usable,
+)
+from fedkd.data.ntu_rgbd_pyskl import Annotation, annotations_of, file_of, read_annotation
+from fedkd.data.release import check_settings, labelled, mask, prepared, require_view
+from fedkd.data.skeleton import centred, facing, repaired, resample
+from fedkd.data.store import Progress, Store, place
+from fedkd.errors import UserError
+from fedkd.types import Clips, View
+
+PROTOCOLS = {60: ("x_sub", "x_view"), 120: ("x_sub", "x_set")}
+"""Number of classes -> its protocols."""
+
+TRAINING_SUBJECTS = {
+    60: (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38),
+    120: (
+        *(1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38, 45, 46, 47, 49, 50, 52, 53, 54),
+        *(55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91, 92, 93, 94, 95, 97, 98, 100, 103),
+    ),
+}
+"""Of x_sub: 20 (Shahroudy et al.) and 53 (Liu et al.; as typed in CTR-GCN, `data/ntu120/seq_transformation.py`)."""
+TEST_CAMERA = "v01"
+
+Role = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class NtuRgbd:
+    """The data set under one protocol.
+
+    data_dir  holds ntu_rgbd; None: FEDKD_DATA. Never written to.
+    source    "skeletons": the release's own nturgb+d_skeletons; "pyskl": the pickles of `fedkd.data.ntu_rgbd_pyskl`.
+    num_classes   60: NTU RGB+D, setups 1-17; 120: NTU RGB+D 120, all of them.
+    valid     x_sub: share of the training subjects, the last by number, who validate instead, in [0, 1).
+    prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
+    labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
+    frames    every clip is resampled to this length; the field's is 64.
+    """
+
+    data_dir: str | None = None
+    protocol: str = "x_sub"
+    num_classes: int = 60
+    source: str = "skeletons"
+    valid: float = 0.0
+    prepared_dir: str | None = None
+    labels: float = 1.0
+    frames: int = 64
+
+    name: ClassVar[str] = "ntu_rgbd"
+
+    def __post_init__(self) -> None:
+        if self.num_classes not in PROTOCOLS:
+            raise UserError(f"ntu_rgbd has 60 or 120 classes, got num_classes={self.num_classes}.")
+        dataset = f"ntu_rgbd with {self.num_classes} classes"
+        check_settings(dataset, self.protocol, PROTOCOLS[self.num_classes], self.labels, self.frames)
+        if self.source not in ("skeletons", "pyskl"):
+            raise UserError(f"ntu_rgbd has the sources skeletons and pyskl, got {self.source!r}.")
+        if not 0 <= self.valid < 1 or (self.valid and self.protocol != "x_sub"):
+            raise UserError(f"ntu_rgbd valid is a share of x_sub's training subjects in [0, 1), got {self.valid}.")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The first 60 actions, or all."""
+        return ACTIONS[: self.num_classes]
+
+    def view_names(self) -> tuple[str, ...]:
+        """The clients, in name order."""
+        return tuple(view for view in VIEWS if self.protocol != "x_view" or view != TEST_CAMERA)
+
+    def view(self, name: str, seed: int) -> View:
+        """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
+        require_view(f"{self.name} {self.protocol}", self.view_names(), name)
+        there, found = self._clips_there()
+        clips = prepared(self.name, self._store(), there)
+        judge = TEST_CAMERA if self.protocol == "x_view" else name
+
+        def split(view: str, role: Role) -> Clips:
+            stems = [stem for stem, n in found.items() if n.view == view and self._role(n) == role]
+            return self._clips({stem: found[stem] for stem in sorted(stems, key=lambda s: found[s].event)}, clips)
+
+        elsewhere = {n.event for n in found.values() if n.view in self.view_names() and n.view != name}
+        train = split(name, "train")
+        shared = mask(event in elsewhere for event in train.ids.tolist())
+        view = View(name, self.classes, train, shared, split(name, "valid"), split(judge, "test"))
+        return labelled(view, share=self.labels, seed=seed)
+
+    def lab(self) -> None:
+        """No recordings of other people for a teacher to learn from."""
+
+    def subjects(self) -> dict[int, int]:
+        """event id -> subject, for whoever studies results; nobody in a federation knows it."""
+        return {name.event: name.performer for name in self._clips_there()[1].values()}
+
+    def check(self) -> DataReport:
+        """What is in the folder, whatever the protocol; what is not prepared is read now."""
+        there, store = self._sources(), self._store()
+        stale = set(store.out_of_date(there))
+        unread = [clip for clip in there if clip.stem in stale]
+        broken = [fault for clip in unread if isinstance(fault := self._read(clip), Broken)]
+        prepared_before = {clip.stem for clip in there} - stale
+        broken += [fault for fault in store.broken() if fault.name in prepared_before]
+        names = sorted(self._named(there, {Path(fault.name).stem for fault in broken}).values(), key=lambda n: n.action)
+        listed = len(files_of(self.data_dir)) - len(there) if self.source == "skeletons" else 0
+        notes = [f"{listed} clips are on the authors' list of missing skeletons and left out"] if listed else []
+        if unread:
+            notes.append(f"{len(unread)} of {len(there)} clips are not prepared: `fedkd data prepare ntu_rgbd`")
+        return DataReport(
+            dataset=f"{self.name}, {self.num_classes} classes",
+            source=self._place(),
+            views=VIEWS,
+            clips=[ClipFact(n.view, str(n.event), self.classes[n.action - 1], f"s{n.performer:03}") for n in names],
+            expected=PUBLISHED_CLIPS[self.num_classes],
+            broken=broken,
+            notes=notes,
+        )
+
+    def prepare(self, progress: Progress) -> list[Broken]:
+        """Make the clips that are not there yet, of all 120 classes; the files that hold none."""
+        return self._store().prepare(self._sources(), self._make, progress)
+
+    def _store(self) -> Store:
+        source = self._pickle().stem if self.source == "pyskl" else self.source
+        folder = place(self.prepared_dir, f"ntu_rgbd_{source}_{self.frames}")
+        return Store(folder, "main body, facing, in torsos, v1", (self.frames, JOINTS, 3), "float32")
+
+    def _pickle(self) -> Path:
+        return file_of(self.data_dir, self.num_classes)
+
+    def _place(self) -> str:
+        return str(self._pickle() if self.source == "pyskl" else files_of(self.data_dir)[0].parent)
+
+    def _sources(self) -> Sequence[Path | Annotation]:
+        """Every clip there is; a pickle that was prepared whole and as it stands is not opened to list them."""
+        if self.source == "skeletons":
+            return usable(files_of(self.data_dir))
+        store = self._store()
+        named = [Annotation(stem, self._pickle()) for stem in store.begun()]
+        as_it_stands = named and not store.out_of_date(named) and not store.broken()
+        return named if as_it_stands else annotations_of(self._pickle())
+
+    def _read(self, clip: Path | Annotation) -> Float[Tensor, "T J 3"] | Broken:
+        return read_annotation(clip) if isinstance(clip, Annotation) else read_file(clip)
+
+    def _make(self, clip: Path | Annotation) -> np.ndarray | str:
+        """A prepared clip, or what is wrong with it."""
+        joints = self._read(clip)
+        if isinstance(joints, Broken):
+            return joints.reason
+        return resample(centred(facing(repaired(joints))), self.frames).numpy()
+
+    def _clips_there(self) -> tuple[Sequence[Path | Annotation], dict[str, Name]]:
+        """The usable clips, and what the names of those with the chosen classes say; a thin folder is named."""
+        there = self._sources()
+        names = self._named(there, set())
+        if len(names) < (published := PUBLISHED_CLIPS[self.num_classes]):
+            thin = f"{len(names)} of {published} published clips in {self._place()}"
+            warnings.warn(f"ntu_rgbd: {thin} ({PUBLISHED_AT})", stacklevel=3)
+        return there, names
+
+    def _named(self, there: Sequence[Path | Annotation], without: set[str]) -> dict[str, Name]:
+        """What the names of the clips with the chosen classes say."""
+        named = ((clip.stem, name_of(clip.stem)) for clip in there if clip.stem not in without)
+        return {stem: name for stem, name in named if name is not None and name.action <= self.num_classes}
+
+    def _role(self, name: Name) -> Role:
+        """What a clip is for; of x_view, its training cameras have no test clips, and its test camera no others."""
+        if self.protocol == "x_view":
+            return "test" if name.view == TEST_CAMERA else "train"
+        if self.protocol == "x_set":
+            return "test" if name.setup % 2 else "train"
+        training = TRAINING_SUBJECTS[self.num_classes]
+        if name.performer not in training:
+            return "test"
+        num_valid = max(1, round(self.valid * len(training))) if self.valid else 0
+        return "valid" if name.performer in training[len(training) - num_valid :] else "train"
+
+    def _clips(self, named: Mapping[str, Name], clips: Mapping[str, np.ndarray]) -> Clips:
+        """Prepared clips given by event id; of none, none of the same shape."""
+        skeletons = np.empty((len(named), self.frames, JOINTS, 3), np.float32)
+        for row, stem in enumerate(named):
+            skeletons[row] = clips[stem]
+        return Clips(
+            ids=torch.tensor([name.event for name in named.values()], dtype=torch.int64),
+            labels=torch.tensor([name.action - 1 for name in named.values()], dtype=torch.int64),
+            streams={"skeleton": torch.from_numpy(skeletons)},
+        )
