@@ -84,6 +84,22 @@ def test_a_broken_file_is_named_and_has_no_clip(tmp_path: Path, files: list[Path
     assert store.names() == ["clip0", "clip2", "clip3"]
 
 
+def test_a_file_that_was_broken_is_tried_anew(tmp_path: Path, files: list[Path]) -> None:
+    store = a_store(tmp_path)
+    assert len(store.prepare(files, lambda path: "not today", quietly)) == 4
+    assert store.prepare(files, make, quietly) == []
+
+
+def test_files_of_one_stem_are_told_apart_by_their_name(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "clip.bin" for folder in ("a", "b")]
+    for n, path in enumerate(paths):
+        path.parent.mkdir()
+        path.write_bytes(bytes([n]) * 6)
+    store = Store(tmp_path / "store", "v1", (2, 3), named=lambda path: f"{path.parent.name}/{path.stem}")
+    store.prepare(paths, make, quietly)
+    assert {name: int(clip[0, 0]) for name, clip in store.clips().items()} == {"a/clip": 0, "b/clip": 1}
+
+
 def test_damage_and_another_recipe_are_noticed(tmp_path: Path, files: list[Path]) -> None:
     store = a_store(tmp_path)
     store.prepare(files, make, quietly)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from test_video import greys, write_video
 
 from fedkd.data.utd_mhad import PROTOCOLS, UtdMhad
 from fedkd.data.utd_mhad_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, TRIALS, read_file
@@ -123,6 +124,48 @@ def test_a_missing_modality_and_a_wrong_folder_are_one_sentence(root: Path) -> N
         UtdMhad(data_dir=str(root)).view("inertial", 0)
     with pytest.raises(UserError, match="point data_dir="):
         UtdMhad(data_dir=str(root / "utd_mhad")).view("inertial", 0)
+
+
+@pytest.mark.parametrize("folder", ["RGB", "RGB-part{}"])
+def test_colour_videos_are_prepared_and_are_a_stream_of_the_kinect(root: Path, folder: str) -> None:
+    for subject in SUBJECTS:
+        where = root / "utd_mhad" / folder.format(1 + subject // 3)
+        for action in (1, 9):
+            write_video(where / f"a{action}_s{subject}_t1_color.avi", greys(32)[subject:])
+    data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
+    with pytest.raises(UserError, match=r"16 rgb clips are not prepared .*fedkd data prepare utd_mhad"):
+        data.view("kinect", 0)
+    assert data.prepare(lambda files, count: files) == []
+    train, people = data.view("kinect", 0).train, data.subjects()
+    clips = train.streams["rgb"]
+    assert clips.shape == (6, 16, 16, 16, 3) and clips.dtype == torch.uint8
+    assert set(train.labels.tolist()) == {0, 8}
+    assert [round(float(clip[0].float().mean()) / 6) for clip in clips] == [people[i] for i in train.ids.tolist()]
+    assert set(data.view("inertial", 0).train.streams) == {"imu"}
+
+
+def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> None:
+    videos = root / "utd_mhad" / "RGB"
+    whole = write_video(videos / "a1_s1_t1_color.avi", greys(30)).read_bytes()
+    (videos / "a1_s1_t2_color.avi").write_bytes(whole[: len(whole) // 2])
+    write_video(videos / "a28_s1_t1_color.avi", greys(8))
+    data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
+    broken = {fault.name: fault.reason for fault in data.prepare(lambda files, count: files)}
+    assert "truncated" in broken["a1_s1_t2_color"] and "its name" in broken["a28_s1_t1_color"]
+    with pytest.raises(UserError, match="2 rgb files are broken"):
+        data.view("kinect", 0)
+    (videos / "a28_s1_t1_color.avi").unlink()
+    (videos / "a1_s1_t2_color.avi").write_bytes(whole)
+    assert data.prepare(lambda files, count: files) == []
+
+
+def test_colours_without_a_file_or_a_kinect_are_one_sentence(root: Path) -> None:
+    with pytest.raises(UserError, match=r"no file .*RGB.*unpack"):
+        UtdMhad(data_dir=str(root), rgb=True).view("kinect", 0)
+    with pytest.raises(UserError, match=r"no file Depth.* or RGB"):
+        UtdMhad(data_dir=str(root)).prepare(lambda files, count: files)
+    with pytest.raises(UserError, match="belong to the kinect's host"):
+        UtdMhad(data_dir=str(root), rgb=True, views=["inertial"])
 
 
 def test_unknown_names_are_refused() -> None:

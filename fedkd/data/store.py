@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +37,29 @@ Make = Callable[[Path], "UInt8[np.ndarray, '...'] | str"]
 
 @dataclass(frozen=True)
 class Store:
-    """Where prepared clips lie, of what shape, and made by which recipe."""
+    """Where prepared clips lie, of what shape, and made by which recipe; `named` tells files apart."""
 
     folder: Path
     recipe: str
     shape: tuple[int, ...]
+    named: Callable[[Path], str] = attrgetter("stem")
 
     def prepare(self, paths: Sequence[Path], make: Make, progress: Progress) -> list[Broken]:
-        """Make every file's clip that is missing or out of date; the files that hold none."""
+        """Make every file's clip that is missing or out of date, and try broken ones anew; the files that hold none."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        index = self._begin([path.stem for path in paths])
+        index = self._begin([self.named(path) for path in paths])
         rows, clips = index["rows"], np.lib.format.open_memmap(self.folder / "clips.npy", mode="r+")
         saved = time.monotonic()
-        stale = [path for path in paths if not _fresh(rows.get(path.stem), path)]
+        stale = [path for path in paths if not _fresh(rows[self.named(path)], path) or rows[self.named(path)]["broken"]]
         for path in progress(stale, len(stale)):
             clip = make(path)
-            entry = rows[path.stem] | {"stamp": _stamp(path)}
+            name = self.named(path)
+            entry = rows[name] | {"stamp": _stamp(path)}
             if isinstance(clip, str):
-                rows[path.stem] = {**entry, "broken": clip, "crc": None}
+                rows[name] = {**entry, "broken": clip, "crc": None}
             else:
                 clips[entry["row"]] = clip
-                rows[path.stem] = {**entry, "broken": None, "crc": zlib.crc32(clip.tobytes())}
+                rows[name] = {**entry, "broken": None, "crc": zlib.crc32(clip.tobytes())}
             if time.monotonic() - saved > SAVE_SECONDS:
                 self._save(index, clips)
                 saved = time.monotonic()
@@ -71,7 +74,7 @@ class Store:
     def out_of_date(self, paths: Iterable[Path]) -> list[str]:
         """Files that came, or changed, since they were last prepared."""
         rows = self._index()["rows"]
-        return [path.stem for path in paths if not _fresh(rows.get(path.stem), path)]
+        return [self.named(path) for path in paths if not _fresh(rows.get(self.named(path)), path)]
 
     def clips(self) -> Mapping[str, UInt8[np.ndarray, "..."]]:
         """name -> clip, each a view of the memory-mapped array."""

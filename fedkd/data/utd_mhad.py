@@ -32,7 +32,6 @@ from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress
-from fedkd.data.utd_mhad_depth import depth_clips, prepare_depth
 from fedkd.data.utd_mhad_files import (
     ACTIONS,
     FOLDERS,
@@ -42,6 +41,7 @@ from fedkd.data.utd_mhad_files import (
     folder_of,
     read_folder,
 )
+from fedkd.data.utd_mhad_pictures import picture_recordings, prepare_pictures
 from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
@@ -61,6 +61,7 @@ STREAMS: dict[str, tuple[str, Callable[[Tensor, int], Tensor]]] = {
     "skeleton": ("skeleton", lambda joints, frames: resample(centred(facing(repaired(joints))), frames)),
     "inertial": ("imu", lambda values, frames: resample(values / UNITS, frames)),
     "depth": ("depth", lambda clip, frames: clip),
+    "rgb": ("rgb", lambda clip, frames: clip),
 }
 """modality -> its stream's name, and how a recording is prepared."""
 
@@ -73,6 +74,7 @@ class UtdMhad:
     views     the clients, some of "inertial" and "kinect".
     together  every view's host has the streams of both.
     depth     the Kinect's host also has its depth pictures, as "depth" [N 16 48 48 1]; `fedkd data prepare` makes them.
+    rgb       and its colour pictures, as "rgb" [N 16 S S 3], S = `side` pixels; made in the same way.
     prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
     labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
     frames    every clip is stretched to this length.
@@ -83,6 +85,8 @@ class UtdMhad:
     views: Sequence[str] = ("inertial", "kinect")
     together: bool = False
     depth: bool = False
+    rgb: bool = False
+    side: int = 112
     prepared_dir: str | None = None
     labels: float = 1.0
     frames: int = 64
@@ -94,8 +98,10 @@ class UtdMhad:
         check_settings(self.name, self.protocol, PROTOCOLS, self.labels, self.frames)
         if not self.views or not set(self.views) <= set(MODALITY_OF):
             raise UserError(f"utd_mhad has the views {', '.join(MODALITY_OF)}, got {list(self.views)}.")
-        if self.depth and "kinect" not in self.views and not self.together:
-            raise UserError("utd_mhad depth belongs to the kinect's host: add it to data.views, or set data.together.")
+        if (self.depth or self.rgb) and "kinect" not in self.views and not self.together:
+            raise UserError(
+                "utd_mhad depth and rgb belong to the kinect's host: add it to data.views, or set data.together."
+            )
 
     def view_names(self) -> tuple[str, ...]:
         """The clients, in name order."""
@@ -135,8 +141,8 @@ class UtdMhad:
         return DataReport(self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken)
 
     def prepare(self, progress: Progress) -> list[Broken]:
-        """Make the depth clips that are not there yet; the files that hold none."""
-        return prepare_depth(folder_of(self.data_dir), self.prepared_dir, progress)
+        """Make the depth and colour clips that are not there yet; the files that hold none."""
+        return prepare_pictures(folder_of(self.data_dir), self.prepared_dir, self.side, progress)
 
     def _recorded_by(self, view: str) -> list[dict[str, Recording]]:
         """Each event that a view's host has, by id: its recordings by modality, the view's own first."""
@@ -145,8 +151,10 @@ class UtdMhad:
         needed = [own, *(m for m in FOLDERS if self.together and m != own)]
         recordings = usable(folder)
         by_event = {m: {r.event: r for r in recordings[m]} for m in needed}
-        if self.depth and "skeleton" in needed:
-            by_event["depth"] = {r.event: r for r in depth_clips(folder, self.prepared_dir)}
+        wanted = {"depth": self.depth, "rgb": self.rgb} if "skeleton" in needed else {}
+        for modality in [m for m, is_wanted in wanted.items() if is_wanted]:
+            recorded = picture_recordings(folder, modality, self.prepared_dir, self.side)
+            by_event[modality] = {r.event: r for r in recorded}
         events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
         if not events:
             counts = ", ".join(f"{len(clips)} of {modality}" for modality, clips in by_event.items())

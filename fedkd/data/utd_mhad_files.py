@@ -50,7 +50,7 @@ ACTIONS = (
 )  # fmt: skip
 """Classes 0..26: the published actions 1..27."""
 
-_NAME = re.compile(r"a(\d{1,2})_s(\d)_t(\d)_(skeleton|inertial|depth)")
+_NAME = re.compile(r"a(\d{1,2})_s(\d)_t(\d)_(skeleton|inertial|depth|color)")
 _KEYS = {"skeleton": "d_skel", "inertial": "d_iner"}
 
 
@@ -58,7 +58,8 @@ _KEYS = {"skeleton": "d_skel", "inertial": "d_iner"}
 class Recording:
     """One clip in one modality. `label` is 0-based.
 
-    values  [T 20 3] joints in metres; [T 2 3] g and degrees a second; of depth a prepared clip [16 48 48 1] of bytes.
+    values  [T 20 3] joints in metres; [T 2 3] g and degrees a second; prepared bytes of depth [16 48 48 1] or rgb
+            [16 S S 3].
     """
 
     event: str
