@@ -172,7 +172,7 @@ def test_an_event_without_motion_capture_is_left_out_where_it_is_needed(whole: P
 
 def test_kinects_are_prepared_once(whole: Path) -> None:
     data = BerkeleyMhad(data_dir=str(whole), views=["k01", "k02"], prepared_dir=str(whole / "kept"))
-    with pytest.raises(UserError, match=r"56 depth clips are not prepared.*fedkd data prepare berkeley_mhad"):
+    with pytest.raises(UserError, match=r"56 clips are not prepared.*fedkd data prepare berkeley_mhad"):
         data.view("k01", 0)
     assert data.prepare(quietly) == []
     train = data.view("k01", 0).train
@@ -213,7 +213,7 @@ def test_faults_of_depth_recordings_are_named(whole: Path) -> None:
     reasons = [fault.reason for fault in data.prepare(quietly)]
     assert [sum(word in r for r in reasons) for word in ("1 of its 3", "truncated", "nearer", "name is not")] == [1] * 4
     assert len(data.check().broken) == 1, "what names tell; pictures are not opened"
-    with pytest.raises(UserError, match="4 depth files are broken"):
+    with pytest.raises(UserError, match="4 recordings are broken"):
         data.view("k01", 0)
 
 

@@ -133,7 +133,7 @@ def test_colour_videos_are_prepared_and_are_a_stream_of_the_kinect(root: Path, f
         for action in (1, 9):
             write_video(where / f"a{action}_s{subject}_t1_color.avi", greys(32)[subject:])
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
-    with pytest.raises(UserError, match=r"16 rgb clips are not prepared .*fedkd data prepare utd_mhad"):
+    with pytest.raises(UserError, match=r"16 clips are not prepared .*fedkd data prepare utd_mhad"):
         data.view("kinect", 0)
     assert data.prepare(lambda files, count: files) == []
     train, people = data.view("kinect", 0).train, data.subjects()
@@ -152,7 +152,7 @@ def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> N
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
     broken = {fault.name: fault.reason for fault in data.prepare(lambda files, count: files)}
     assert "truncated" in broken["a1_s1_t2_color"] and "its name" in broken["a28_s1_t1_color"]
-    with pytest.raises(UserError, match="2 rgb files are broken"):
+    with pytest.raises(UserError, match="2 recordings are broken"):
         data.view("kinect", 0)
     (videos / "a28_s1_t1_color.avi").unlink()
     (videos / "a1_s1_t2_color.avi").write_bytes(whole)

@@ -21,8 +21,8 @@ from torch import Tensor
 from fedkd.data.berkeley_mhad_files import FILES, who
 from fedkd.data.check import Broken
 from fedkd.data.depth import small_clip
-from fedkd.data.prepared import Prepared, folder_of
-from fedkd.data.store import Store
+from fedkd.data.release import prepared
+from fedkd.data.store import Progress, Store, place
 
 KINECTS = {"k01": "Kin01", "k02": "Kin02"}
 """view -> its folder."""
@@ -47,21 +47,26 @@ class DepthClip:
     depth: UInt8[Tensor, "F S S 1"]
 
 
+def prepare_kinects(folder: Path, prepared_dir: str | None, progress: Progress) -> list[Broken]:
+    """Make the clips that are missing or out of date; the recordings that hold none."""
+    return _store(prepared_dir).prepare(last_frames(folder), _make, progress)
+
+
 def kinect_clips(folder: Path, prepared_dir: str | None) -> Mapping[str, tuple[DepthClip, ...]]:
     """view -> its clips, prepared before."""
     found: dict[str, list[DepthClip]] = {view: [] for view in KINECTS}
-    clips = pictures(folder, prepared_dir).clips()
-    for path in last_frames(folder):
+    paths = last_frames(folder)
+    clips = prepared("berkeley_mhad", _store(prepared_dir), paths)
+    for path in paths:
         if (said := _said(path)) is not None:
             view, event, subject, action = said
             found[view].append(DepthClip(event, action - 1, subject, torch.from_numpy(np.array(clips[path.stem]))))
     return {view: tuple(clips) for view, clips in found.items()}
 
 
-def pictures(folder: Path, prepared_dir: str | None) -> Prepared:
-    """The depth recordings of both Kinects, each known by the last of its pictures."""
-    kept = Store(folder_of(prepared_dir, "berkeley_mhad_depth"), "3.5 m, area mean, v1", (FRAMES, SIDE, SIDE, 1))
-    return Prepared("berkeley_mhad", "depth", last_frames(folder), _make, kept)
+def _store(prepared_dir: str | None) -> Store:
+    """Where the clips of both Kinects lie."""
+    return Store(place(prepared_dir, "berkeley_mhad_depth"), "3.5 m, area mean, v1", (FRAMES, SIDE, SIDE, 1))
 
 
 def last_frames(folder: Path) -> list[Path]:

@@ -46,6 +46,8 @@ class DataReport:
     clips      the readable ones; classes are shown in the order in which they first appear here.
     expected   the number of clips there should be, None where nobody published it.
     copies     {clip: the clip it repeats}.
+    broken     clips that cannot be used.
+    lists      what is wrong with files that tell which clip is for what.
     notes      other faults a reader should know of, one line each.
     """
 
@@ -56,12 +58,13 @@ class DataReport:
     expected: int | None = None
     copies: Mapping[str, str] | None = None
     broken: Sequence[Broken] = ()
+    lists: Sequence[Broken] = ()
     notes: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
         """0: all that is there can be used, whatever is missing. 1: something is broken."""
-        return 1 if self.broken else 0
+        return 1 if self.broken or self.lists else 0
 
     def missing(self) -> list[str]:
         """What should be there and is not, one line each."""
@@ -95,7 +98,7 @@ def render(report: DataReport) -> RenderableType:
         _counts("subject", report.views, sorted((clip.subject, clip.view) for clip in report.clips)),
     ]
     copies = [f"{copy} repeats {original}" for copy, original in (report.copies or {}).items()]
-    broken = [f"{broken.name}: {broken.reason}" for broken in report.broken]
+    broken = [f"{broken.name}: {broken.reason}" for broken in (*report.lists, *report.broken)]
     return Group(
         Text.from_markup(head),
         Text(total),
@@ -104,7 +107,7 @@ def render(report: DataReport) -> RenderableType:
         *_listed("repeated", "yellow", copies, show=2),
         *_listed("broken", "red", broken, show=10),
         *_listed("notes", "cyan", list(report.notes), show=6),
-        Text("Something is broken." if report.broken else "All that is there can be read.", style="bold"),
+        Text("Something is broken." if report.exit_code else "All that is there can be read.", style="bold"),
     )
 
 

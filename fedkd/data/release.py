@@ -10,16 +10,18 @@ A data set's own are its files, its splits, and how a clip is prepared.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from fedkd.data.check import Broken
 from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.store import Store
 from fedkd.errors import UserError
 from fedkd.seeding import generator, opaque_id
 from fedkd.types import UNKNOWN, View
@@ -48,6 +50,28 @@ def refuse_broken(dataset: str, folder: Path, broken: Sequence[Broken]) -> None:
             f"{dataset}: {len(broken)} files of {folder} are broken, first {broken[0].name}: {broken[0].reason}; "
             f"`fedkd data check {dataset}` names them all, copy them again."
         )
+
+
+def prepared(dataset: str, kept: Store, paths: Sequence[Path]) -> Mapping[str, UInt8[np.ndarray, "..."]]:
+    """Each file's prepared clip by its name; a UserError where one is not there, out of date, broken or damaged."""
+    again = f"run `fedkd data prepare {dataset}`"
+    if waiting := kept.out_of_date(paths):
+        raise UserError(
+            f"{dataset}: {len(waiting)} clips are not prepared or have changed, first {waiting[0]}; {again} once."
+        )
+    names = [kept.named(path) for path in paths]
+    if broken := [fault for fault in kept.broken() if fault.name in names]:
+        raise UserError(
+            f"{dataset}: {len(broken)} recordings are broken, first {broken[0].name}: {broken[0].reason}; copy them "
+            f"again and {again}."
+        )
+    if damaged := kept.damaged():
+        raise UserError(
+            f"{dataset}: {len(damaged)} prepared clips are damaged, first {damaged[0]}; "
+            f"remove {kept.folder} and {again}."
+        )
+    clips = kept.clips()
+    return {name: clips[name] for name in names}
 
 
 def event_id(dataset: str, event: str) -> int:

@@ -35,6 +35,11 @@ Make = Callable[[Path], "UInt8[np.ndarray, '...'] | str"]
 """file -> its clip, or the reason why it holds none."""
 
 
+def place(prepared_dir: str | None, name: str) -> Path:
+    """Where the prepared clips of that name lie; None: below ~/.cache/fedkd."""
+    return Path(prepared_dir or "~/.cache/fedkd").expanduser() / name
+
+
 @dataclass(frozen=True)
 class Store:
     """Where prepared clips lie, of what shape, and made by which recipe; `named` tells files apart."""

@@ -7,6 +7,7 @@ on, which may stay.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ import torch
 
 from fedkd.data.check import Broken
 from fedkd.data.depth import small_clip
-from fedkd.data.prepared import Prepared, folder_of, videos
-from fedkd.data.store import Progress, Store
+from fedkd.data.release import prepared
+from fedkd.data.store import Make, Progress, Store, place
 from fedkd.data.utd_mhad_files import Recording, recording, who
-from fedkd.data.video import sampled
+from fedkd.data.video import rgb_store, sampled
 from fedkd.errors import UserError
 
 FRAMES, DEPTH_SIDE = 16, 48
@@ -31,37 +32,42 @@ _NAMED = {"depth": "depth", "rgb": "color"}
 
 def prepare_pictures(folder: Path, prepared_dir: str | None, side: int, progress: Progress) -> list[Broken]:
     """Make what is missing or out of date of the modalities that are there; the files that hold no clip."""
-    there = [modality for modality, files in _FILES.items() if any(folder.glob(files))]
+    there = [modality for modality in _FILES if any(folder.glob(_FILES[modality]))]
     if not there:
         raise UserError(f"utd_mhad finds no file {' or '.join(_FILES.values())} in {folder}: unpack one of them there.")
-    found = [_pictures(folder, modality, prepared_dir, side).prepare(progress) for modality in there]
+    make: dict[str, Make] = {"depth": _depth, "rgb": partial(_rgb, side=side)}
+    stores = {modality: _store(modality, prepared_dir, side) for modality in there}
+    found = [stores[modality].prepare(_files(folder, modality), make[modality], progress) for modality in there]
     return [broken for of_one in found for broken in of_one]
 
 
 def picture_recordings(folder: Path, modality: str, prepared_dir: str | None, side: int) -> list[Recording]:
     """Every clip of the folder's "depth" or "rgb", prepared before."""
-    found = _pictures(folder, modality, prepared_dir, side).clips().items()
-    told = ((who(name, _NAMED[modality]), clip) for name, clip in found)
-    return [recording(named, modality, torch.from_numpy(np.array(clip))) for named, clip in told if named is not None]
+    clips = prepared("utd_mhad", _store(modality, prepared_dir, side), _files(folder, modality))
+    found = ((who(name, _NAMED[modality]), clip) for name, clip in clips.items())
+    return [recording(named, modality, torch.from_numpy(np.array(clip))) for named, clip in found if named is not None]
 
 
-def _pictures(folder: Path, modality: str, prepared_dir: str | None, side: int) -> Prepared:
-    """The folder's "depth", or its "rgb" with pictures of `side` pixels."""
-    files = sorted(folder.glob(_FILES[modality]), key=lambda path: path.stem)
+def _store(modality: str, prepared_dir: str | None, side: int) -> Store:
+    """Where the prepared clips lie; `side` is that of "rgb"."""
+    if modality == "rgb":
+        return rgb_store("utd_mhad", prepared_dir, FRAMES, side)
+    shape = (FRAMES, DEPTH_SIDE, DEPTH_SIDE, 1)
+    return Store(place(prepared_dir, "utd_mhad_depth"), "person's square, area mean, v1", shape)
+
+
+def _files(folder: Path, modality: str) -> list[Path]:
+    files = list({path.stem: path for path in sorted(folder.glob(_FILES[modality]))}.values())
     if not files:
         raise UserError(f"utd_mhad finds no file {folder / _FILES[modality]}: unpack the {modality} modality there.")
-    if modality == "rgb":
-        return videos("utd_mhad", files, prepared_dir, frames=FRAMES, side=side, make=_rgb)
-    shape = (FRAMES, DEPTH_SIDE, DEPTH_SIDE, 1)
-    kept = Store(folder_of(prepared_dir, "utd_mhad_depth"), "person's square, area mean, v1", shape)
-    return Prepared("utd_mhad", "depth", files, _depth, kept)
+    return files
 
 
-def _rgb(path: Path, frames: int, side: int) -> np.ndarray | str:
+def _rgb(path: Path, side: int) -> np.ndarray | str:
     """A video's clip, or what is wrong with it."""
     if who(path.stem, "color") is None:
         return "its name is not aA_sS_tT_color.avi with A in 1-27, S in 1-8 and T in 1-4"
-    return sampled(path, frames, side)
+    return sampled(path, FRAMES, side)
 
 
 def _depth(path: Path) -> np.ndarray | str:

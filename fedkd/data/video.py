@@ -13,6 +13,8 @@ that or because its file ends early, is none. One frame less than packets is usu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import av
@@ -21,6 +23,9 @@ from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
+
+from fedkd.data.store import Store, place
+from fedkd.errors import UserError
 
 MOST_LOST = 0.1
 """Share of its frames that a usable video may lack."""
@@ -37,6 +42,20 @@ def sampled(path: Path, frames: int, side: int) -> UInt8[np.ndarray, "F S S 3"] 
     except (av.FFmpegError, OSError) as error:
         return f"it is no whole video, truncated or damaged: {error.strerror}"
     return pictures if isinstance(pictures, str) else np.stack([pictures[i] for i in middles(len(pictures), frames)])
+
+
+def rgb_store(
+    dataset: str,
+    prepared_dir: str | None,
+    frames: int,
+    side: int,
+    named: Callable[[Path], str] = attrgetter("stem"),
+) -> Store:
+    """Where a data set's sampled clips lie, once they are prepared."""
+    if side < 8:
+        raise UserError(f"{dataset} needs pictures of at least 8 pixels, got side {side}.")
+    folder = place(prepared_dir, f"{dataset}_rgb_{frames}x{side}")
+    return Store(folder, "middles of segments, centre square, area mean, v1", (frames, side, side, 3), named)
 
 
 def middles(count: int, segments: int) -> list[int]:
