@@ -18,7 +18,7 @@ SMALL = {
 }  # fmt: skip
 """What makes a data set that is made small enough for a test of seconds."""
 
-RECORDED = ("nw_ucla", "utd_mhad", "berkeley_mhad")
+RECORDED = ("nw_ucla", "utd_mhad", "berkeley_mhad", "mmact")
 TRANSDUCTIVE = ("nw_ucla_cross_view",)
 """Protocols whose test clips are training events filmed from another side, as their docstrings say."""
 
