@@ -6,9 +6,9 @@
 Views cam1..cam4 have "rgb" uint8 [N 8 S S 3]; "phone" has "imu" [N F 3 3] (acceleration in g, turning in radians a
 second, orientation as published), "watch" has "imu" [N F 1 3] (acceleration in g). These two differ in shape, so
 a strategy that averages nets or pools clips takes one of them. With `together` every view's host has all four worn
-sensors, "imu" [N F 4 3] in the order of `SENSORS`, beside its own pictures: the paper's setting, in which a teacher that
-sees the sensors guides a student that sees the video. `fedkd data prepare mmact` reads everything once: at the default
-size some 11 GB on disk, of which a camera takes 2.8 GB of memory. Files and their faults: `fedkd.data.mmact_files`.
+sensors, "imu" [N F 4 3] in the order of `SENSORS`, beside its own pictures: the paper's setting, in which a teacher
+that sees the sensors guides a student that sees the video. `fedkd data prepare mmact` reads everything once: at the
+default size some 11 GB on disk, of which a camera takes 2.8 GB of memory. Files and faults: `fedkd.data.mmact_files`.
 
 Protocols (the paper's four; which subjects, cameras, scenes and sessions they are is told by public code only)
   cross_subject    subjects 1-16 train, 17-20 test.
