@@ -79,8 +79,9 @@ class NwUcla:
     fold            0..4, of by_subject and new_camera.
     labels          share of the labels a view would have that it really has, in (0, 1]; drawn by each view for itself.
     frames          every clip is resampled to this length.
-    rgb             every camera's host also has its colours, as "rgb" [N 16 S S 3], S = `side` pixels, made by
-                    `fedkd data prepare` from the authors' archives (`fedkd.data.nw_ucla_rgb`); clips without are left out.
+    rgb             every camera's host also has its colours, as "rgb" [N 16 S S 3], S = `side` pixels, which
+                    `fedkd data prepare` makes of the authors' archives (`fedkd.data.nw_ucla_rgb`); clips without are
+                    left out.
     prepared_dir    where prepared clips lie; None: ~/.cache/fedkd.
     test_subjects   in place of the fold's; then there is no validation subject.
     history         new_camera: the labelled subjects, in place of the first four training subjects.
