@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_video import write_video
 
 from fedkd.data.mmact import SPLITS, MMAct
 from fedkd.data.mmact_files import ACTIONS, CAMERAS, NAMES, SENSORS, read_folder, reading, rows, said
 from fedkd.data.release import event_id
 from fedkd.errors import UserError
-from tests.test_video import write_video
 
 SUBJECTS, SESSIONS = (1, 14, 17), (1, 5)
 
@@ -41,10 +41,8 @@ def quietly(paths, count):
     return paths
 
 
-@pytest.fixture(scope="module")
-def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_folder(root: Path) -> Path:
     """Two actions by three people in scenes 1 to 3 and two sessions, by all cameras and sensors."""
-    root = tmp_path_factory.mktemp("mmact")
     for subject in SUBJECTS:
         for scene in (1, 2, 3):
             for session in SESSIONS:
@@ -53,7 +51,14 @@ def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         write_video_of(root, camera, subject, scene, session, action)
                     for sensor in SENSORS:
                         write_reading_of(root, sensor, subject, scene, session, action)
-    assert MMAct(data_dir=str(root), prepared_dir=str(root / "kept"), side=16).prepare(quietly) == []
+    return root
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That folder, prepared."""
+    root = write_folder(tmp_path_factory.mktemp("mmact"))
+    assert of(root).prepare(quietly) == []
     return root
 
 

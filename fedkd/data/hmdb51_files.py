@@ -93,13 +93,14 @@ def read_split(folder: Path, split: str) -> tuple[Mapping[str, str], list[Broken
         if not path.is_file():
             broken.append(Broken(path.name, "this official list is missing"))
             continue
-        for number, line in enumerate(path.read_text(errors="surrogateescape").splitlines(), 1):
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
             file, _, told = line.strip().rpartition(" ")
-            event = f"{action}/{file.strip().removesuffix('.avi')}"
             if line.strip() and (told not in _ROLES or not file):
                 broken.append(Broken(path.name, f"line {number} is {line.strip()!r}, not a file and 0, 1 or 2"))
-            elif roles.setdefault(event, _ROLES[told]) != _ROLES[told]:
-                broken.append(Broken(path.name, f"it lists {file.strip()} for {roles[event]} and for {_ROLES[told]}"))
+            elif line.strip():
+                role = roles.setdefault(f"{action}/{file.strip().removesuffix('.avi')}", _ROLES[told])
+                if role != _ROLES[told]:
+                    broken.append(Broken(path.name, f"it lists {file.strip()} for {role} and for {_ROLES[told]}"))
     return roles, broken
 
 

@@ -74,6 +74,14 @@ def prepared(dataset: str, kept: Store, paths: Sequence[Path]) -> Mapping[str, U
     return {name: clips[name] for name in names}
 
 
+def rows(clips: Mapping[str, np.ndarray], names: Sequence[str], shape: Sequence[int]) -> UInt8[Tensor, "N ..."]:
+    """The prepared clips of these names as a stream; `shape` is that of one."""
+    stream = torch.empty(len(names), *shape, dtype=torch.uint8)
+    for row, name in zip(stream.numpy(), names, strict=True):
+        row[:] = clips[name]
+    return stream
+
+
 def event_id(dataset: str, event: str) -> int:
     """The id under which every view knows an event."""
     return opaque_id(f"{dataset}/{event}")
