@@ -34,7 +34,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from fedkd.data.check import Broken, ClipFact, DataReport
@@ -50,7 +50,7 @@ from fedkd.data.mmact_files import (
     read_folder,
     reading,
 )
-from fedkd.data.release import check_settings, event_id, labelled, mask, prepared, refuse_broken, require_view
+from fedkd.data.release import check_settings, event_id, labelled, mask, prepared, refuse_broken, require_view, rows
 from fedkd.data.skeleton import resample
 from fedkd.data.store import Progress, Store, place
 from fedkd.data.video import rgb_store, sampled
@@ -213,9 +213,9 @@ class MMAct:
         streams: dict[str, Tensor] = {}
         readings = []
         for source in self._needs(view):
-            mine = [found[source][named(event[source].path)] for event in events]
+            mine = rows(found[source], [named(event[source].path) for event in events], self._store(source).shape)
             if source in CAMERAS:
-                streams["rgb"] = _pictures(mine, self.side)
+                streams["rgb"] = mine
             else:
                 readings.append(_reading(mine, self.frames) / UNITS.get(source, 1.0))
         if readings:
@@ -250,18 +250,10 @@ def _by_all(sources: Sequence[str], recordings: Iterable[Recording]) -> list[Eve
     return [{source: found[event] for source, found in by_source.items()} for event in sorted(events)]
 
 
-def _pictures(clips: Sequence[UInt8[np.ndarray, "F S S 3"]], side: int) -> UInt8[Tensor, "N F S S 3"]:
-    """The clips in memory."""
-    rgb = torch.empty(len(clips), FRAMES, side, side, 3, dtype=torch.uint8)
-    for row, clip in enumerate(clips):
-        rgb[row] = torch.from_numpy(np.array(clip))
-    return rgb
-
-
-def _reading(clips: Sequence[UInt8[np.ndarray, "T 12"]], frames: int) -> Tensor:
-    """The numbers of prepared readings [N frames 3]."""
-    values = [torch.from_numpy(np.array(clip).view(np.float32)) for clip in clips]
-    return torch.stack([resample(v[:, None], frames)[:, 0] for v in values]) if values else torch.empty(0, frames, 3)
+def _reading(clips: UInt8[Tensor, "N T 12"], frames: int) -> Float[Tensor, "N F 3"]:
+    """The numbers of prepared readings, resampled; of no readings, none."""
+    values = clips.view(torch.float32)  # N T 3
+    return resample(values.permute(1, 0, 2), frames).permute(1, 0, 2)
 
 
 def _first(event: Event) -> Recording:
