@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_bvh import write_bvh
 
 from fedkd.data.berkeley_mhad import BerkeleyMhad
 from fedkd.data.berkeley_mhad_files import ACTIONS, SENSORS, Recording, at_even_times, read_file
@@ -15,7 +16,6 @@ from fedkd.data.berkeley_mhad_kinect import read_pgm
 from fedkd.data.berkeley_mhad_mocap import Pose, read_pose
 from fedkd.errors import UserError
 from fedkd.skeleton import KINECT_V1
-from tests.test_bvh import write_bvh
 
 
 def write_clip(root: Path, sensor: str, subject: int, action: int, repetition: int) -> Path:

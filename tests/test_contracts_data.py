@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import test_hmdb51
+import test_mmact
 import test_ntu_rgbd
 import torch
 
@@ -24,6 +25,7 @@ SMALL = {
 
 WRITTEN: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "hmdb51": (test_hmdb51.write_folder, ("data.frames=4", "data.side=16")),
+    "mmact": (test_mmact.write_folder, ("data.side=16",)),
     "ntu_rgbd": (test_ntu_rgbd.write_release, ()),
 }
 """Data sets that nobody here has whole: a small folder in the published format, and what makes its clips small."""

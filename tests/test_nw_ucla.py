@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from PIL import Image
 from rich.console import Console
+from test_video import greys, write_video
 
 import fedkd
 from fedkd.data.check import render
@@ -480,3 +483,77 @@ class TestRecordings:
         ridge = kernel + 1e-3 * x.shape[1] * len(x) * torch.eye(len(x))
         guess = (z @ x.T @ torch.linalg.solve(ridge, y - y.mean(0)) + y.mean(0)).argmax(1)
         assert (guess == views[0].test.labels).float().mean() > 0.6
+
+
+def write_pictures(root: Path, recordings: Iterable[Path]) -> None:
+    """The authors' folder of pictures for each json file; clip n has 12 frames, of greys that rise from 6 (n % 20)."""
+    for n, recording in enumerate(sorted(recordings)):
+        event, view = recording.stem[:11], int(recording.stem[-1])
+        folder = root / "nw_ucla" / "multiview_action" / f"view_{view}" / event
+        folder.mkdir(parents=True)
+        for frame, picture in enumerate(greys(n % 20 + 12)[n % 20 :]):
+            Image.fromarray(picture).save(folder / f"frame_{frame}_tc_{9000 + 33 * frame}_rgb.jpg")
+            (folder / f"frame_{frame}_tc_{9000 + 33 * frame}_skeletons.txt").touch()
+
+
+def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+    return files
+
+
+class TestColours:
+    """The stream "rgb", from either of the authors' archives."""
+
+    def data(self, root: Path, **settings: Any) -> NwUcla:
+        return NwUcla(str(root), rgb=True, side=16, prepared_dir=str(root / "kept"), **settings)
+
+    def test_pictures_are_read_in_the_order_of_their_numbers(self, folder: Path) -> None:
+        recordings = sorted((folder / "nw_ucla" / "all_sqe").iterdir())
+        write_pictures(folder, recordings)
+        data = self.data(folder)
+        with pytest.raises(UserError, match=r"90 clips are not prepared .*fedkd data prepare nw_ucla"):
+            data.view("v01", 0)
+        assert data.prepare(quietly) == []
+        view = data.view("v03", 0)
+        rgb = view.train.streams["rgb"]
+        assert rgb.shape == (21, 16, 16, 16, 3) and rgb.dtype == torch.uint8
+        steps = rgb.float().mean((2, 3, 4)).div(6).round().diff(dim=1)
+        assert steps.ge(0).all() and steps.sum(1).eq(11).all()
+        subject = data.subjects()
+        first = {recording.stem: n % 20 for n, recording in enumerate(recordings)}
+        for event, label, clip in zip(view.train.ids.tolist(), view.train.labels.tolist(), rgb, strict=True):
+            name = f"a{list(ACTIONS)[label]:02}_s{subject[event]:02}_e00_v03"
+            assert round(float(clip[0].float().mean()) / 6) == first[name]
+
+    def test_videos_serve_as_well(self, folder: Path) -> None:
+        for n, recording in enumerate(sorted((folder / "nw_ucla" / "all_sqe").iterdir())):
+            action, subject, take, view = recording.stem.split("_")
+            path = folder / "nw_ucla" / "multiview_action_videos" / action / f"{view}_{subject}_{take}.avi"
+            write_video(path, greys(n % 20 + 3)[n % 20 :])
+        data = self.data(folder)
+        assert data.prepare(quietly) == []
+        assert data.view("v01", 0).test.streams["rgb"].shape == (6, 16, 16, 16, 3)
+
+    def test_clips_without_colours_are_left_out_and_counted(self, folder: Path) -> None:
+        write_pictures(folder, list((folder / "nw_ucla" / "all_sqe").glob("*_v0[12].json")))
+        data = self.data(folder, protocol="cross_view")
+        assert data.prepare(quietly) == []
+        with pytest.warns(UserWarning, match="30 of 90 clips lack rgb"), pytest.raises(UserError, match="no test clip"):
+            data.view("v01", 0)
+
+    def test_broken_pictures_and_strange_folders_are_named(self, folder: Path) -> None:
+        write_pictures(folder, list((folder / "nw_ucla" / "all_sqe").glob("a01_s01_*")))
+        first, second, third = sorted((folder / "nw_ucla" / "multiview_action").glob("view_*/a01_s01_e00"))
+        picture = first / "frame_2_tc_9066_rgb.jpg"
+        picture.write_bytes(picture.read_bytes()[:-60])
+        for path in second.glob("*_rgb.jpg"):
+            path.unlink()
+        third.rename(third.with_name("a1_s1"))
+        broken = {fault.name: fault.reason for fault in self.data(folder).prepare(quietly)}
+        assert "frame_2_tc_9066_rgb.jpg: it is no whole picture" in broken["a01_s01_e00_v01"]
+        assert broken["a01_s01_e00_v02"] == "it holds no picture" and "as the release does" in broken["a1_s1_v03"]
+        with pytest.raises(UserError, match="3 recordings are broken"):
+            self.data(folder).view("v01", 0)
+
+    def test_no_archive_is_one_sentence(self, small: Path) -> None:
+        with pytest.raises(UserError, match=r"no colours in .*unpack multiview_action"):
+            self.data(small).view("v01", 0)

@@ -41,7 +41,7 @@ from fedkd.data.berkeley_mhad_files import (
     read_folder,
     require,
 )
-from fedkd.data.berkeley_mhad_kinect import KINECTS, DepthClip, kinect_clips, prepare_kinect, recordings
+from fedkd.data.berkeley_mhad_kinect import KINECTS, DepthClip, kinect_clips, prepare_kinects, recordings
 from fedkd.data.berkeley_mhad_mocap import Pose, read_mocap
 from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
@@ -142,7 +142,7 @@ class BerkeleyMhad:
         """Make the depth clips that are not there yet; the recordings that hold none."""
         folder = folder_of(self.data_dir)
         require(folder, "kinect")
-        return prepare_kinect(folder, self.prepared_dir, progress)
+        return prepare_kinects(folder, self.prepared_dir, progress)
 
     def _needs(self, view: str) -> list[str]:
         """Whose recordings a view's host has."""

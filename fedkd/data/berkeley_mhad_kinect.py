@@ -22,7 +22,7 @@ from fedkd.data.berkeley_mhad_files import FILES, who
 from fedkd.data.check import Broken
 from fedkd.data.depth import small_clip
 from fedkd.data.release import prepared
-from fedkd.data.store import Progress, Store
+from fedkd.data.store import Progress, Store, place
 
 KINECTS = {"k01": "Kin01", "k02": "Kin02"}
 """view -> its folder."""
@@ -47,11 +47,26 @@ class DepthClip:
     depth: UInt8[Tensor, "F S S 1"]
 
 
-def store(prepared_dir: str | None) -> Store:
-    """Where the prepared clips of both Kinects lie."""
-    root = prepared_dir or "~/.cache/fedkd"
-    shape = (FRAMES, SIDE, SIDE, 1)
-    return Store(Path(root).expanduser() / "berkeley_mhad_depth", recipe="3.5 m, area mean, v1", shape=shape)
+def prepare_kinects(folder: Path, prepared_dir: str | None, progress: Progress) -> list[Broken]:
+    """Make the clips that are missing or out of date; the recordings that hold none."""
+    return _store(prepared_dir).prepare(last_frames(folder), _make, progress)
+
+
+def kinect_clips(folder: Path, prepared_dir: str | None) -> Mapping[str, tuple[DepthClip, ...]]:
+    """view -> its clips, prepared before."""
+    found: dict[str, list[DepthClip]] = {view: [] for view in KINECTS}
+    paths = last_frames(folder)
+    clips = prepared("berkeley_mhad", _store(prepared_dir), paths)
+    for path in paths:
+        if (said := _said(path)) is not None:
+            view, event, subject, action = said
+            found[view].append(DepthClip(event, action - 1, subject, torch.from_numpy(np.array(clips[path.stem]))))
+    return {view: tuple(clips) for view, clips in found.items()}
+
+
+def _store(prepared_dir: str | None) -> Store:
+    """Where the clips of both Kinects lie."""
+    return Store(place(prepared_dir, "berkeley_mhad_depth"), "3.5 m, area mean, v1", (FRAMES, SIDE, SIDE, 1))
 
 
 def last_frames(folder: Path) -> list[Path]:
@@ -60,23 +75,6 @@ def last_frames(folder: Path) -> list[Path]:
     for path in sorted(folder.glob(FILES["kinect"])):
         last[path.parent] = path
     return list(last.values())
-
-
-def prepare_kinect(folder: Path, prepared_dir: str | None, progress: Progress) -> list[Broken]:
-    """Make the clips that are missing or out of date; the recordings that hold none."""
-    return store(prepared_dir).prepare(last_frames(folder), _make, progress)
-
-
-def kinect_clips(folder: Path, prepared_dir: str | None) -> Mapping[str, tuple[DepthClip, ...]]:
-    """view -> its clips, prepared before."""
-    found: dict[str, list[DepthClip]] = {view: [] for view in KINECTS}
-    paths = last_frames(folder)
-    clips = prepared("berkeley_mhad", store(prepared_dir), paths)
-    for path in paths:
-        if (said := _said(path)) is not None:
-            view, event, subject, action = said
-            found[view].append(DepthClip(event, action - 1, subject, torch.from_numpy(np.array(clips[path.stem]))))
-    return {view: tuple(clips) for view, clips in found.items()}
 
 
 def recordings(folder: Path) -> tuple[list[tuple[str, str, int, int]], list[Broken]]:
@@ -118,7 +116,10 @@ def _make(path: Path) -> UInt8[np.ndarray, "F S S 1"] | str:
 
 def read_pgm(path: Path) -> UInt16[np.ndarray, "H W"] | str:
     """A binary portable greymap of 16 bits (https://netpbm.sourceforge.net/doc/pgm.html), or what is wrong with it."""
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
     head = _HEAD.match(content)
     if head is None or int(head[3]) < 256:
         return "it is no binary PGM of 16 bits"

@@ -37,7 +37,7 @@ from fedkd.data.hmdb51_files import (
     read_split,
     sources_on_both_sides,
 )
-from fedkd.data.release import check_settings, event_id, labelled, mask, prepared, refuse_broken, require_view
+from fedkd.data.release import check_settings, event_id, labelled, mask, prepared, refuse_broken, require_view, rows
 from fedkd.data.store import Progress, Store
 from fedkd.data.video import rgb_store, sampled
 from fedkd.types import Clips, View
@@ -124,13 +124,10 @@ class Hmdb51:
     def _clips(self, recordings: Sequence[Recording], found: Mapping[str, UInt8[np.ndarray, "F S S 3"]]) -> Clips:
         """The recordings' clips by event id."""
         ordered = sorted(recordings, key=_id)
-        rgb = torch.empty(len(ordered), self.frames, self.side, self.side, 3, dtype=torch.uint8)
-        for row, recording in enumerate(ordered):
-            rgb[row] = torch.from_numpy(np.array(found[recording.event]))
         return Clips(
             ids=torch.tensor([_id(r) for r in ordered], dtype=torch.int64),
             labels=torch.tensor([r.label for r in ordered], dtype=torch.int64),
-            streams={"rgb": rgb},
+            streams={"rgb": rows(self._store(), found, [r.event for r in ordered])},
         )
 
 

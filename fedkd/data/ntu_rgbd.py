@@ -45,7 +45,7 @@ from fedkd.data.ntu_rgbd_files import (
     usable,
 )
 from fedkd.data.ntu_rgbd_pyskl import Annotation, annotations_of, file_of, read_annotation
-from fedkd.data.release import check_settings, labelled, mask, prepared, require_view
+from fedkd.data.release import check_settings, labelled, mask, prepared, require_view, rows
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress, Store, place
 from fedkd.errors import UserError
@@ -219,11 +219,8 @@ class NtuRgbd:
 
     def _clips(self, named: Mapping[str, Name], clips: Mapping[str, np.ndarray]) -> Clips:
         """Prepared clips given by event id; of none, none of the same shape."""
-        skeletons = np.empty((len(named), self.frames, JOINTS, 3), np.float32)
-        for row, stem in enumerate(named):
-            skeletons[row] = clips[stem]
         return Clips(
             ids=torch.tensor([name.event for name in named.values()], dtype=torch.int64),
             labels=torch.tensor([name.action - 1 for name in named.values()], dtype=torch.int64),
-            streams={"skeleton": torch.from_numpy(skeletons)},
+            streams={"skeleton": rows(self._store(), clips, list(named))},
         )

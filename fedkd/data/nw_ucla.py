@@ -26,14 +26,15 @@ leaking form: 95 of the 464 cross_view test clips are then in training. Report b
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
-from fedkd.data.check import ClipFact, DataReport
+from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.nw_ucla_files import (
     ACTIONS,
     JOINTS,
@@ -46,8 +47,19 @@ from fedkd.data.nw_ucla_files import (
     read_folder,
     repeats,
 )
-from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
+from fedkd.data.nw_ucla_rgb import colour_store, films, prepare_rgb
+from fedkd.data.release import (
+    check_settings,
+    event_id,
+    labelled,
+    mask,
+    prepared,
+    refuse_broken,
+    require_view,
+    rows,
+)
 from fedkd.data.skeleton import centred, facing, repaired, resample
+from fedkd.data.store import Progress
 from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
@@ -67,6 +79,10 @@ class NwUcla:
     fold            0..4, of by_subject and new_camera.
     labels          share of the labels a view would have that it really has, in (0, 1]; drawn by each view for itself.
     frames          every clip is resampled to this length.
+    rgb             every camera's host also has its colours, as "rgb" [N 16 S S 3], S = `side` pixels, which
+                    `fedkd data prepare` makes of the authors' archives (`fedkd.data.nw_ucla_rgb`); clips without are
+                    left out.
+    prepared_dir    where prepared clips lie; None: ~/.cache/fedkd.
     test_subjects   in place of the fold's; then there is no validation subject.
     history         new_camera: the labelled subjects, in place of the first four training subjects.
     """
@@ -77,6 +93,9 @@ class NwUcla:
     labels: float = 1.0
     duplicates: str = "drop"
     frames: int = 32
+    rgb: bool = False
+    side: int = 112
+    prepared_dir: str | None = None
     test_subjects: Sequence[int] | None = None
     history: Sequence[int] | None = None
 
@@ -103,7 +122,7 @@ class NwUcla:
         """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
         require_view(f"{self.name} {self.protocol}", self.view_names(), name)
         roles = self.roles()
-        recordings = usable(folder_of(self.data_dir), self.duplicates)
+        recordings, rgb = self._recorded()
         training = {v: [r for r in recordings if r.view == v and _trains_on(v, roles[r.subject])] for v in VIEWS}
         cross = self.protocol == "cross_view"
         judged = [r for r in recordings if r.view == (TEST_CAMERA if cross else name)]
@@ -111,14 +130,38 @@ class NwUcla:
         view = View(
             name=name,
             classes=self.classes,
-            train=clips_of(training[name], self.frames),
+            train=self._clips(training[name], rgb),
             shared=mask(r.event in others and roles[r.subject] != "history" for r in training[name]),
-            valid=clips_of([r for r in judged if roles[r.subject] == "valid"], self.frames),
-            test=clips_of([r for r in judged if cross or roles[r.subject] == "test"], self.frames),
+            valid=self._clips([r for r in judged if roles[r.subject] == "valid"], rgb),
+            test=self._clips([r for r in judged if cross or roles[r.subject] == "test"], rgb),
         )
         told = self.protocol == "new_camera_oracle" and name == NEW_CAMERA
         may_know = mask(told or roles[r.subject] != "shared" for r in training[name])
         return labelled(view, share=self.labels, seed=seed, may_know=may_know)
+
+    def prepare(self, progress: Progress) -> list[Broken]:
+        """Make the colour clips that are not there yet; the films that hold none."""
+        return prepare_rgb(folder_of(self.data_dir).parent, self.prepared_dir, self.side, progress)
+
+    def _recorded(self) -> tuple[list[Recording], Mapping[str, np.ndarray]]:
+        """The clips by event id and, where they are asked for, their colours by name."""
+        folder = folder_of(self.data_dir)
+        recordings = usable(folder, self.duplicates)
+        if not self.rgb:
+            return recordings, {}
+        rgb = prepared(self.name, colour_store(self.prepared_dir, self.side), films(folder.parent))
+        filmed = [r for r in recordings if r.name in rgb]
+        if len(filmed) < len(recordings):
+            warnings.warn(f"nw_ucla: {len(recordings) - len(filmed)} of {len(recordings)} clips lack rgb", stacklevel=3)
+        return filmed, rgb
+
+    def _clips(self, recordings: Sequence[Recording], rgb: Mapping[str, np.ndarray]) -> Clips:
+        """Prepared clips of one view, with their colours where they are asked for."""
+        clips = clips_of(recordings, self.frames)
+        if not self.rgb:
+            return clips
+        colours = rows(colour_store(self.prepared_dir, self.side), rgb, [r.name for r in recordings])
+        return replace(clips, streams={**clips.streams, "rgb": colours})
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from: it learns from what the views label."""

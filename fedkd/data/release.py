@@ -75,6 +75,14 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
     return {name: clips[name] for name in names}
 
 
+def rows(kept: Store, clips: Mapping[str, np.ndarray], names: Sequence[str]) -> Shaped[Tensor, "N ..."]:
+    """Of a store's prepared clips those of these names, as a stream."""
+    stream = np.empty((len(names), *kept.shape), kept.dtype)
+    for row, name in zip(stream, names, strict=True):
+        row[:] = clips[name]
+    return torch.from_numpy(stream)
+
+
 def event_id(dataset: str, event: str) -> int:
     """The id under which every view knows an event."""
     return opaque_id(f"{dataset}/{event}")

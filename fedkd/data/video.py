@@ -13,7 +13,7 @@ that or because its file ends early, is none. One frame less than packets is usu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 
@@ -44,6 +44,19 @@ def sampled(path: Path, frames: int, side: int) -> UInt8[np.ndarray, "F S S 3"] 
     return pictures if isinstance(pictures, str) else np.stack([pictures[i] for i in middles(len(pictures), frames)])
 
 
+def sampled_pictures(paths: Sequence[Path], frames: int, side: int) -> UInt8[np.ndarray, "F S S 3"] | str:
+    """The same of a video that was released as one picture file a frame, in their order."""
+    if not paths:
+        return "it holds no picture"
+    clip = []
+    for path in (paths[i] for i in middles(len(paths), frames)):
+        picture = _picture(path, side)
+        if isinstance(picture, str):
+            return f"{path.name}: {picture}"
+        clip.append(picture)
+    return np.stack(clip)
+
+
 def rgb_store(
     dataset: str,
     prepared_dir: str | None,
@@ -70,6 +83,16 @@ def small(frame: av.VideoFrame, side: int, scaler: VideoReformatter) -> UInt8[np
     picture = scaler.reformat(frame, width, height, format="rgb24", interpolation="AREA").to_ndarray()
     top, left = (height - side) // 2, (width - side) // 2
     return picture[top : top + side, left : left + side]
+
+
+def _picture(path: Path, side: int) -> UInt8[np.ndarray, "S S 3"] | str:
+    """One picture file, made small, or what is wrong with it."""
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            container.streams.video[0].codec_context.options = {"err_detect": "explode"}  # half a picture is none
+            return small(next(container.decode(video=0)), side, VideoReformatter())
+    except (av.FFmpegError, OSError) as error:
+        return f"it is no whole picture, truncated or damaged: {error.strerror}"
 
 
 def _pictures(container: InputContainer, side: int) -> list[UInt8[np.ndarray, "S S 3"]] | str:

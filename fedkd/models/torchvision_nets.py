@@ -33,6 +33,8 @@ class VideoNet(nn.Module):
         super().__init__()
         if name not in HEADS:
             raise ValueError(f"VideoNet needs a name among {sorted(HEADS)}, got {name!r}.")
+        if name == "s3d" and (sample_shape[0] < 5 or min(sample_shape[1:3]) < 17):
+            raise ValueError(f"s3d needs clips of 5 frames and 17 pixels at least, got {tuple(sample_shape)}.")
         models = torchvision().models
         self.normalise = Normalise(models.get_model_weights(name).DEFAULT)
         self.net = models.get_model(name, weights=weights)

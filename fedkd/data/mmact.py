@@ -1,0 +1,263 @@
+"""MMAct: four cameras, a phone and a watch observe twenty people, 37 actions.
+
+    data = MMAct(data_dir="../shared/data", protocol="cross_subject")
+    data.view("cam1", seed=0).train.streams["rgb"].shape          # [N, 8, 112, 112, 3]
+
+Views cam1..cam4 have "rgb" uint8 [N 8 S S 3]; "phone" has "imu" [N F 3 3] (acceleration in g, turning in radians a
+second, orientation as published), "watch" has "imu" [N F 1 3] (acceleration in g). These two differ in shape, so
+a strategy that averages nets or pools clips takes one of them. With `together` every view's host has all four worn
+sensors, "imu" [N F 4 3] in the order of `SENSORS`, beside its own pictures: the paper's setting, in which a teacher
+that sees the sensors guides a student that sees the video. `fedkd data prepare mmact` reads everything once: at the
+default size some 11 GB on disk, of which a camera takes 2.8 GB of memory. Files and faults: `fedkd.data.mmact_files`.
+
+Protocols (the paper's four; which subjects, cameras, scenes and sessions they are is told by public code only)
+  cross_subject    subjects 1-16 train, 17-20 test.
+  cross_subject_v  1-12 train, 13-15 validate, 17-20 test: as CMC-CMKM (https://github.com/razzu/cmc-cmkm), which leaves
+                   16 out.
+  cross_view       cam1 to cam3 train, cam4 tests: the test split of each client is cam4's clips. They are the *same
+                   performances by the same people*, filmed from aside. A worn sensor is no client here.
+  cross_scene      scenes 1, 3 and 4 train, 2 tests, where things hide the people: the same people on both sides.
+                   [RECON] 2 as in CMC-CMKM; the 2021 challenge's toolkit trains on 1-3 and validates on 4. Actions
+                   that the scene lacks, such as those at the desk, are in no test.
+  cross_session    sessions 1-4 train, 5 tests: the same people on both sides. [RECON] of the paper's first 80 % of each
+                   subject's sessions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from fedkd.data.check import Broken, ClipFact, DataReport
+from fedkd.data.mmact_files import (
+    ACTIONS,
+    CAMERAS,
+    PUBLISHED_AT,
+    SAMPLES,
+    SENSORS,
+    Recording,
+    folder_of,
+    named,
+    read_folder,
+    reading,
+)
+from fedkd.data.release import check_settings, event_id, labelled, mask, prepared, refuse_broken, require_view, rows
+from fedkd.data.skeleton import resample
+from fedkd.data.store import Progress, Store, place
+from fedkd.data.video import rgb_store, sampled
+from fedkd.errors import UserError
+from fedkd.types import Clips, View
+
+WORN = {"phone": ("acc_phone_clip", "gyro_clip", "orientation_clip"), "watch": ("acc_watch_clip",)}
+VIEWS = (*CAMERAS, *WORN)
+TEST_CAMERA = "cam4"
+FRAMES = 8
+UNITS = {"acc_phone_clip": 9.8, "acc_watch_clip": 9.8}
+"""m/s^2 in a g, as the 2021 challenge's toolkit has it."""
+
+SPLITS: dict[str, tuple[str, dict[str, Sequence[int]]]] = {
+    "cross_subject": ("subject", {"train": range(1, 17), "valid": (), "test": range(17, 21)}),
+    "cross_subject_v": ("subject", {"train": range(1, 13), "valid": (13, 14, 15), "test": range(17, 21)}),
+    "cross_scene": ("scene", {"train": (1, 3, 4), "valid": (), "test": (2,)}),
+    "cross_session": ("session", {"train": (1, 2, 3, 4), "valid": (), "test": (5,)}),
+}
+"""protocol -> what it splits by, and how."""
+
+Event = Mapping[str, Recording]
+"""A performance: source -> its recording."""
+
+Found = Mapping[str, Mapping[str, Shaped[np.ndarray, "..."]]]
+
+
+@dataclass(frozen=True)
+class MMAct:
+    """The data set under one protocol.
+
+    data_dir  holds mmact/trimmed; None: FEDKD_DATA. Never written to.
+    views     the clients: of cam1 to cam4, phone and watch.
+    together  every view's host has the four worn sensors too.
+    prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
+    labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
+    frames    every reading is resampled to this length.
+    side      pixels of a picture's centre square, after shrinking.
+    """
+
+    data_dir: str | None = None
+    protocol: str = "cross_subject"
+    views: Sequence[str] = CAMERAS
+    together: bool = False
+    prepared_dir: str | None = None
+    labels: float = 1.0
+    frames: int = 96
+    side: int = 112
+
+    name: ClassVar[str] = "mmact"
+    classes: ClassVar[tuple[str, ...]] = tuple(action.replace("_", " ") for action in ACTIONS)
+
+    def __post_init__(self) -> None:
+        check_settings(self.name, self.protocol, (*SPLITS, "cross_view"), self.labels, self.frames)
+        if not self.views or not set(self.views) <= set(VIEWS):
+            raise UserError(f"mmact has the views {', '.join(VIEWS)}, got {list(self.views)}.")
+        if self.protocol == "cross_view" and (set(self.views) & set(WORN) or not self.view_names()):
+            raise UserError(f"mmact cross_view has the views cam1, cam2, cam3 (cam4 tests), got {list(self.views)}.")
+
+    def view_names(self) -> tuple[str, ...]:
+        """The clients, in name order."""
+        tests = {TEST_CAMERA} if self.protocol == "cross_view" else set()
+        return tuple(sorted(set(self.views) - tests))
+
+    def view(self, name: str, seed: int) -> View:
+        """One view's clips, with the labels it has. `seed` draws those when `labels` < 1."""
+        require_view(self.name, self.view_names(), name)
+        recordings = usable(folder_of(self.data_dir))
+        events = {view: self._events(view, recordings) for view in sorted({*self.view_names(), self._tests(name)})}
+        split = {part: self._of(part, events[name]) for part in ("train", "valid")}
+        split["test"] = self._of("test", events[self._tests(name)])
+        elsewhere = {_first(e).event for view in self.view_names() if view != name for e in events[view]}
+        shared = mask(_first(event).event in elsewhere for event in split["train"])
+        found = self._prepared({*self._needs(name), *self._needs(self._tests(name))}, recordings)
+        train, valid = (self._clips(name, split[part], found) for part in ("train", "valid"))
+        test = self._clips(self._tests(name), split["test"], found)
+        view = View(name, self.classes, train, shared, valid, test)
+        return labelled(view, share=self.labels, seed=seed, exchanges=len(self.view_names()) > 1)
+
+    def lab(self) -> None:
+        """No recordings of other people for a teacher to learn from."""
+
+    def subjects(self) -> dict[int, int]:
+        """event id -> subject, for whoever studies results; nobody in a federation knows it."""
+        return {_id(r.event): r.subject for r in usable(folder_of(self.data_dir))}
+
+    def check(self) -> DataReport:
+        """What is in the folder, whatever the protocol; files that `prepare` could not read are broken."""
+        folder = folder_of(self.data_dir)
+        recordings, broken, empty = read_folder(folder)
+        notes = [f"{name}: no byte, as published; its performance is left out of that sensor" for name in empty[:3]]
+        if len(empty) > len(notes):
+            notes.append(f"... and {len(empty) - len(notes)} more without a byte")
+        lost, waiting = set(), 0
+        for source in (*CAMERAS, *SENSORS):
+            kept, paths = self._store(source), [r.path for r in recordings if r.source == source]
+            names = {named(path) for path in paths}
+            broken += [fault for fault in kept.broken() if fault.name in names]
+            lost |= {fault.name for fault in kept.broken()}
+            waiting += len(kept.out_of_date(paths))
+        if waiting:
+            notes.append(f"{waiting} files not read yet: `fedkd data prepare mmact` reads them once")
+        whole = [r for r in recordings if named(r.path) not in lost]
+        facts = [
+            ClipFact(view, first.event, self.classes[first.label], f"s{first.subject:02}")
+            for view in VIEWS
+            for first in sorted(map(_first, _by_all(_sources(view), whole)), key=lambda r: r.label)
+        ]
+        return DataReport(self.name, str(folder), VIEWS, facts, broken=broken, notes=notes)
+
+    def prepare(self, progress: Progress) -> list[Broken]:
+        """Make the clips that are not there yet, of whatever source; the files that hold none."""
+        recordings, broken, _ = read_folder(folder_of(self.data_dir))
+        for source in (*CAMERAS, *SENSORS):
+            make = partial(sampled, frames=FRAMES, side=self.side) if source in CAMERAS else reading
+            paths = [r.path for r in recordings if r.source == source]
+            if paths:
+                broken += self._store(source).prepare(paths, make, progress)
+        return broken
+
+    def _store(self, source: str) -> Store:
+        """Where a camera's or a sensor's prepared clips lie, each by itself: a host reads its own."""
+        if source in CAMERAS:
+            return rgb_store(f"mmact_{source}", self.prepared_dir, FRAMES, self.side, named)
+        return Store(place(self.prepared_dir, f"mmact_{source}"), "even moments, v1", (SAMPLES, 3), "float32", named)
+
+    def _tests(self, view: str) -> str:
+        """The view whose clips examine a view."""
+        return TEST_CAMERA if self.protocol == "cross_view" else view
+
+    def _needs(self, view: str) -> list[str]:
+        """The sources that a view's host has, its own pictures first."""
+        return list(dict.fromkeys([*_sources(view), *SENSORS])) if self.together else list(_sources(view))
+
+    def _events(self, view: str, recordings: Iterable[Recording]) -> list[Event]:
+        """The performances of which a view's host has all it needs, by id; a UserError where there is none."""
+        recordings = list(recordings)
+        there = {r.source for r in recordings}
+        if absent := [source for source in self._needs(view) if source not in there]:
+            raise UserError(
+                f"mmact finds no recording of {', '.join(absent)}, which {view}'s host needs: unpack it below "
+                f"mmact/trimmed ({PUBLISHED_AT})."
+            )
+        return sorted(_by_all(self._needs(view), recordings), key=lambda event: _id(_first(event).event))
+
+    def _of(self, part: str, events: Sequence[Event]) -> list[Event]:
+        """A part of the protocol's split; by camera, a camera's clips are all in one part."""
+        if self.protocol == "cross_view":
+            return [] if part == "valid" else list(events)
+        by, parts = SPLITS[self.protocol]
+        return [event for event in events if getattr(_first(event), by) in parts[part]]
+
+    def _prepared(self, sources: Iterable[str], recordings: Sequence[Recording]) -> Found:
+        """source -> a file's name -> its clip."""
+        paths = {source: [r.path for r in recordings if r.source == source] for source in sources}
+        return {source: prepared(self.name, self._store(source), of_one) for source, of_one in paths.items()}
+
+    def _clips(self, view: str, events: Sequence[Event], found: Found) -> Clips:
+        """Prepared clips of a view's events, given by id."""
+        streams: dict[str, Tensor] = {}
+        readings = []
+        for source in self._needs(view):
+            mine = rows(self._store(source), found[source], [named(event[source].path) for event in events])
+            if source in CAMERAS:
+                streams["rgb"] = mine
+            else:
+                readings.append(_resampled(mine, self.frames) / UNITS.get(source, 1.0))
+        if readings:
+            streams["imu"] = torch.stack(readings, dim=2)  # N F S 3
+        return Clips(
+            ids=torch.tensor([_id(_first(event).event) for event in events], dtype=torch.int64),
+            labels=torch.tensor([_first(event).label for event in events], dtype=torch.int64),
+            streams=streams,
+        )
+
+
+def usable(folder: Path) -> list[Recording]:
+    """The folder's recordings; files that are in no place are refused, those without a byte named."""
+    recordings, broken, empty = read_folder(folder)
+    refuse_broken("mmact", folder, broken)
+    if empty:
+        warnings.warn(f"mmact: {len(empty)} sensor files of {folder} hold no byte, first {empty[0]}", stacklevel=3)
+    return recordings
+
+
+def _sources(view: str) -> tuple[str, ...]:
+    return WORN.get(view, (view,))
+
+
+def _by_all(sources: Sequence[str], recordings: Iterable[Recording]) -> list[Event]:
+    """The performances that every source recorded."""
+    by_source: dict[str, dict[str, Recording]] = {source: {} for source in sources}
+    for recording in recordings:
+        if recording.source in by_source:
+            by_source[recording.source][recording.event] = recording
+    events = set.intersection(*(set(found) for found in by_source.values()))
+    return [{source: found[event] for source, found in by_source.items()} for event in sorted(events)]
+
+
+def _resampled(readings: Float[Tensor, "N T 3"], frames: int) -> Float[Tensor, "N F 3"]:
+    return resample(readings.permute(1, 0, 2), frames).permute(1, 0, 2)
+
+
+def _first(event: Event) -> Recording:
+    """A recording of the event; what all of them say of it is the same."""
+    return next(iter(event.values()))
+
+
+def _id(event: str) -> int:
+    return event_id("mmact", event)

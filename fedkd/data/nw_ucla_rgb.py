@@ -1,0 +1,65 @@
+"""Northwestern-UCLA's colours, from the authors' own archives; skeletons come from the json edition beside them.
+
+Either archive of https://wangjiangb.github.io/my_data.html will do; where both are, the pictures are read:
+
+* ``multiview_action/view_<v>/aAA_sSS_eEE/frame_<n>_tc_<time>_rgb.jpg``, 640 x 480. n has no leading zeros, so the
+  order of names is not the order of frames. The folders' ``_depth_vis.jpg`` (8-bit pictures for people to look at) and
+  ``_depth.png`` are not read: in what unit the latter count is written nowhere, and no file was at hand to find out.
+* ``multiview_action_videos/aAA/vVV_sSS_eEE.avi``
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fedkd.data.check import Broken
+from fedkd.data.store import Progress, Store
+from fedkd.data.video import rgb_store, sampled, sampled_pictures
+from fedkd.errors import UserError
+
+FRAMES = 16
+_NAME = re.compile(r"a\d\d_s\d\d_e\d\d_v0[123]")
+_PICTURE = re.compile(r"frame_(\d+)_tc_\d+_rgb\.jpg")
+
+
+def prepare_rgb(folder: Path, prepared_dir: str | None, side: int, progress: Progress) -> list[Broken]:
+    """Make the clips that are missing or out of date; the films that hold none. `folder` is nw_ucla."""
+    return colour_store(prepared_dir, side).prepare(films(folder), partial(_make, side=side), progress)
+
+
+def colour_store(prepared_dir: str | None, side: int) -> Store:
+    """Where the prepared clips lie, by the names that the json edition has for them."""
+    return rgb_store("nw_ucla", prepared_dir, FRAMES, side, named)
+
+
+def films(folder: Path) -> list[Path]:
+    """A folder of pictures, or a video, for each clip."""
+    found = sorted(folder.glob("multiview_action/view_*/*/")) or sorted(folder.glob("multiview_action_videos/*/*.avi"))
+    if not found:
+        raise UserError(
+            f"nw_ucla finds no colours in {folder}: unpack multiview_action (view_1/a01_s01_e00/...) or "
+            "multiview_action_videos (a01/v01_s01_e00.avi) there."
+        )
+    return found
+
+
+def named(film: Path) -> str:
+    """aAA_sSS_eEE_vVV."""
+    if film.suffix == ".avi":
+        view, _, rest = film.stem.partition("_")
+        return f"{film.parent.name}_{rest}_{view}"
+    return f"{film.name}_v0{film.parent.name.removeprefix('view_')}"
+
+
+def _make(film: Path, side: int) -> np.ndarray | str:
+    """A film's clip, or what is wrong with it."""
+    if _NAME.fullmatch(named(film)) is None:
+        return "its place and name do not say action, subject, take and view as the release does"
+    if film.suffix == ".avi":
+        return sampled(film, FRAMES, side)
+    numbered = {int(match[1]): path for path in film.iterdir() if (match := _PICTURE.fullmatch(path.name))}
+    return sampled_pictures([numbered[n] for n in sorted(numbered)], FRAMES, side)
