@@ -71,7 +71,7 @@ def rgb_store(
     if side < 8:
         raise UserError(f"{dataset} needs pictures of at least 8 pixels, got side {side}.")
     folder = place(prepared_dir, f"{dataset}_rgb_{frames}x{side}")
-    return Store(folder, "middles of segments, centre square, area mean, v1", (frames, side, side, 3), named=named)
+    return Store(folder, "middles of segments, centre square, area mean, v2", (frames, side, side, 3), named=named)
 
 
 def middles(count: int, segments: int) -> list[int]:
