@@ -37,6 +37,8 @@ from fedkd.skeleton import UTD_MHAD_TO_KINECT_V1
 
 PUBLISHED_AT = "https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
 PUBLISHED_CLIPS = 861
+INERTIAL_RATE = 50.0
+"""Samples a second of `d_iner`."""
 SUBJECTS = tuple(range(1, 9))
 TRIALS = (1, 2, 3, 4)
 FOLDERS = {"skeleton": "Skeleton", "inertial": "Inertial"}
