@@ -145,11 +145,17 @@ _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bo
 
 
 def _check_arguments(target: str, made: Any, node: DictConfig) -> None:
-    """Refuse a number where a constructor's annotation asks for a word, and so on."""
-    for name, parameter in inspect.signature(made).parameters.items():
+    """Refuse settings that a constructor does not have, and a number where its annotation asks for a word, and so on."""
+    parameters, what = inspect.signature(made).parameters, target.rpartition(".")[2]
+    strangers = [str(name) for name in node if name not in parameters and not str(name).startswith("_")]
+    if strangers and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        raise UserError(
+            f"{what} has no setting {', '.join(strangers)}; drop what sets it, or undo it as ~data.depth does."
+        )
+    for name, parameter in parameters.items():
         kind = str(parameter.annotation)
         if kind in _KINDS and node.get(name) is not None:
-            _check_kind(f"{target.rpartition('.')[2]}'s {name}", kind, node[name])
+            _check_kind(f"{what}'s {name}", kind, node[name])
 
 
 def _check_kind(name: str, kind: str, value: Any) -> None:

@@ -12,6 +12,7 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
+from fedkd.errors import UserError
 from fedkd.wire import Letter, number, pack_weights, unpack_weights
 from strategies.views import ViewStrategy
 
@@ -41,7 +42,15 @@ class FedAvg(ViewStrategy):
 
 
 def average(states: Sequence[Mapping[str, Tensor]], counts: Sequence[int]) -> dict[str, Tensor]:
-    """The weighted mean of networks' weights, summed in float64 in the order given; counters are the first one's."""
+    """The weighted mean of networks' weights, summed in float64 in the order given; counters are the first one's.
+
+    Raises UserError for networks that differ.
+    """
+    if len({tuple((name, value.shape) for name, value in state.items()) for state in states}) > 1:
+        raise UserError(
+            "weights are averaged of nets that are alike, but the views' nets differ as their clips do; choose other "
+            "data.views, or a strategy that does not average weights."
+        )
     share = [count / sum(counts) for count in counts]
     mean = {}
     for name, first in states[0].items():

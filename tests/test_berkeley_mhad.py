@@ -14,8 +14,11 @@ from fedkd.data.berkeley_mhad import BerkeleyMhad
 from fedkd.data.berkeley_mhad_files import ACTIONS, SENSORS, Recording, at_even_times, read_file
 from fedkd.data.berkeley_mhad_kinect import read_pgm
 from fedkd.data.berkeley_mhad_mocap import Pose, read_pose
+from fedkd.data.pool import pool
 from fedkd.errors import UserError
+from fedkd.results import load as read
 from fedkd.skeleton import KINECT_V1
+from simulations.cli import run_one
 
 
 def write_clip(root: Path, sensor: str, subject: int, action: int, repetition: int) -> Path:
@@ -149,16 +152,24 @@ def test_the_skeleton_is_a_kinects_in_metres(tmp_path: Path) -> None:
     assert at["left hand"][0] > at["left wrist"][0] > at["left elbow"][0] > at["left shoulder"][0]
 
 
-def test_every_host_may_have_the_motion_capture_too(whole: Path) -> None:
-    alone = BerkeleyMhad(data_dir=str(whole), views=["mocap"], frames=16).view("mocap", 0)
-    body = BerkeleyMhad(data_dir=str(whole), together=True, skeleton=True, frames=16).view("body", 0).train
-    assert alone.train.streams["skeleton"].equal(body.streams["skeleton"]) and alone.train.ids.equal(body.ids)
-    assert body.stream("skeleton+imu").shape == (20, 16, 26, 3)
-    assert body.streams["imu"].equal(
-        BerkeleyMhad(data_dir=str(whole), together=True, frames=16).view("body", 0).train.streams["imu"]
-    )
-    hips = body.streams["skeleton"][:, :, 0].mean(1)
+def test_pooled_the_motion_capture_lies_beside_every_sensor(whole: Path) -> None:
+    data = BerkeleyMhad(data_dir=str(whole), views=["h01", "h02", "mocap"], frames=16)
+    first, second, mocap = (data.view(name, 0) for name in data.view_names())
+    train = pool([first, second, mocap], share_labels=True).train
+    skeletons = mocap.train.streams["skeleton"]
+    assert train.stream("skeleton+imu").shape == (40, 16, 21, 3)
+    assert train.streams["skeleton"].equal(torch.cat([skeletons, skeletons]))
+    assert train.streams["imu"].equal(torch.cat([first.train.streams["imu"], second.train.streams["imu"]]))
+    assert train.labels.equal(torch.cat([mocap.train.labels, mocap.train.labels]))
+    hips = skeletons[:, :, 0].mean(1)
     torch.testing.assert_close(hips, torch.zeros_like(hips), atol=1e-5, rtol=0)
+
+
+def test_the_progressive_system_runs_on_a_sensor_and_the_motion_capture(whole: Path) -> None:
+    words = ["experiment=progressive", "data=berkeley_mhad", "data.views=[h01,mocap]", "~student@students.kinect"]
+    small = ["data.frames=16", "rounds=1", "evaluate_every=1", "teaching.rounds=1", "place.workers=1"]
+    summary = read(run_one([*words, *small, f"data_dir={whole}", f"results_dir={whole}/results"])).summary
+    assert summary["status"] == "finished" and summary["suspects"] == [] and summary["accuracy"]["h01"] is not None
 
 
 def test_an_event_without_motion_capture_is_left_out_where_it_is_needed(whole: Path) -> None:
@@ -167,7 +178,7 @@ def test_an_event_without_motion_capture_is_left_out_where_it_is_needed(whole: P
     data = BerkeleyMhad(data_dir=str(whole), views=views)
     assert len(data.view("h01", 0).train) == 20 and (~data.view("h01", 0).shared).sum() == 1
     assert len(data.view("mocap", 0).train) == 19
-    assert len(BerkeleyMhad(data_dir=str(whole), views=views, skeleton=True).view("h01", 0).train) == 19
+    assert len(pool([data.view(view, 0) for view in views], share_labels=True).train) == 19
 
 
 def test_kinects_are_prepared_once(whole: Path) -> None:

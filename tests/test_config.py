@@ -80,6 +80,11 @@ def test_an_argument_of_the_wrong_kind_is_refused() -> None:
         build(load(["data=synthetic", "data.views=x"]).data)
 
 
+def test_a_setting_that_another_data_set_has_is_refused() -> None:
+    with pytest.raises(UserError, match="Tiny has no setting depth; .*~data.depth"):
+        build(load(["experiment=focal_channel", "data=tiny"]).data)
+
+
 def test_a_sweep_is_every_combination_in_order() -> None:
     assert list(expand(["seed=0,1", "rounds=3", "strategy=alone,distil"])) == [
         ["seed=0", "rounds=3", "strategy=alone"],

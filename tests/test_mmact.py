@@ -11,6 +11,7 @@ from test_video import write_video
 
 from fedkd.data.mmact import SPLITS, MMAct
 from fedkd.data.mmact_files import ACTIONS, CAMERAS, NAMES, SENSORS, read_folder, reading, rows, said
+from fedkd.data.pool import pool
 from fedkd.data.release import event_id
 from fedkd.errors import UserError
 
@@ -98,11 +99,22 @@ def test_readings_are_in_g_and_stretched_by_their_times(filmed: Path) -> None:
     assert phone[0, :, 1:, 2].unique().tolist() == [1.0, 2.0], "gyroscope, then orientation"
 
 
-def test_together_a_cameras_host_has_the_worn_sensors(filmed: Path) -> None:
-    train = of(filmed, together=True).view("cam1", 0).train
-    assert train.streams["rgb"].shape[0] == 24 and train.streams["imu"].shape == (24, 11, 4, 3)
+def test_pooled_all_worn_sensors_lie_beside_each_cameras_clip(filmed: Path) -> None:
+    """The paper's setting."""
+    data = of(filmed, views=["cam1", "cam2", "phone", "watch"], together=True)
+    assert data.view_names() == ("body", "cam1", "cam2")
+    body, first, second = (data.view(name, 0) for name in data.view_names())
+    train = pool([body, first, second], share_labels=True).train
+    assert train.streams["imu"].shape == (48, 11, 4, 3) and train.streams["imu"][24:].equal(body.train.streams["imu"])
+    assert train.streams["rgb"][:24].equal(first.train.streams["rgb"])
     alone = of(filmed, views=["phone"]).view("phone", 0).train.streams["imu"]
-    assert train.streams["imu"][:, :, :3].equal(alone)
+    assert body.train.streams["imu"][:, :, :3].equal(alone)
+
+
+def test_phone_and_watch_are_not_pooled_as_they_are(filmed: Path) -> None:
+    data = of(filmed, views=["phone", "watch"])
+    with pytest.raises(UserError, match=r"phone has imu \[11, 3, 3\]; watch has imu \[11, 1, 3\]; choose"):
+        pool([data.view(name, 0) for name in data.view_names()], share_labels=True)
 
 
 def test_at_the_desk_two_names_are_classes_of_their_own(filmed: Path) -> None:

@@ -178,6 +178,11 @@ def test_the_average_weighs_by_clips_and_keeps_counters() -> None:
     assert unpack_weights(pack_weights(mean))["w"].dtype == torch.float32
 
 
+def test_nets_of_different_shapes_have_no_average() -> None:
+    with pytest.raises(UserError, match="choose other data.views"):
+        average([{"w": torch.zeros(3)}, {"w": torch.zeros(1)}], [1, 1])
+
+
 # Exams
 
 

@@ -6,8 +6,8 @@
 Views h01..h06, as the files name the sensors (wrists, hips, ankles). With `together` they are one view, "body", whose
 stream "imu" is [N F 6 3]: the literature's setting, in which one net sees all sensors. "mocap" has "skeleton"
 [N F 20 3] (torsos about the clip's mean hip centre, turned as one Kinect would see them all), "k01" and "k02" have
-"depth" [N 16 48 48 1], which `fedkd data prepare` makes. With `skeleton` every host has the motion capture of
-its clips beside its own stream: in progressive distillation the teacher sees the very clip that its student sees.
+"depth" [N 16 48 48 1], which `fedkd data prepare` makes. Pooled (`strategy=central`), mocap's skeleton lies beside
+each sensor's clip of the event: in progressive distillation the teacher sees the very clip that its student sees.
 Files and their faults: `fedkd.data.berkeley_mhad_files`, `..._mocap`, `..._kinect`.
 
 Protocols
@@ -70,7 +70,6 @@ class BerkeleyMhad:
     data_dir  holds berkeley_mhad; None: FEDKD_DATA. Never written to.
     views     the clients: of h01..h06, k01, k02 and mocap.
     together  one view, "body", with all six sensors, in place of one view a sensor.
-    skeleton  every view's host has the motion capture too.
     prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
     labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
     frames    every clip but depth is resampled to this length.
@@ -80,7 +79,6 @@ class BerkeleyMhad:
     protocol: str = "first5"
     views: Sequence[str] = SENSORS
     together: bool = False
-    skeleton: bool = False
     prepared_dir: str | None = None
     labels: float = 1.0
     frames: int = 96
@@ -103,7 +101,7 @@ class BerkeleyMhad:
         usable = self._usable()
         recorded = {view: self._recorded_by(view, usable) for view in self.view_names()}
         if not recorded[name]:
-            raise UserError(f"berkeley_mhad: no event was recorded by all of {', '.join(self._needs(name))}.")
+            raise UserError(f"berkeley_mhad: no event was recorded by all of {', '.join(_parts(name))}.")
         split = {part: [e for e in recorded[name] if self._is(e, part)] for part in ("train", "valid", "test")}
         elsewhere = {_first(e).event for other, events in recorded.items() if other != name for e in events}
         shared = mask(_first(event).event in elsewhere for event in split["train"])
@@ -144,14 +142,9 @@ class BerkeleyMhad:
         require(folder, "kinect")
         return prepare_kinects(folder, self.prepared_dir, progress)
 
-    def _needs(self, view: str) -> list[str]:
-        """Whose recordings a view's host has."""
-        own = list(SENSORS) if view == BODY else [view]
-        return own + [MOCAP] * (self.skeleton and view != MOCAP)
-
     def _recorded_by(self, view: str, usable: Mapping[str, Sequence[Recorded]]) -> list[dict[str, Recorded]]:
-        """Each event of which a view's host has all it needs, by id: its recordings."""
-        by_event = {part: {r.event: r for r in usable[part]} for part in self._needs(view)}
+        """Each event of which a view has all its parts, by id: its recordings."""
+        by_event = {part: {r.event: r for r in usable[part]} for part in _parts(view)}
         events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
         return [{part: clips[event] for part, clips in by_event.items()} for event in events]
 
@@ -161,7 +154,7 @@ class BerkeleyMhad:
     def _usable(self) -> dict[str, tuple[Recorded, ...]]:
         """The clips of every part that some view needs; a broken folder is refused, a thin one named."""
         folder = folder_of(self.data_dir)
-        needed = {part for view in self.view_names() for part in self._needs(view)}
+        needed = {part for view in self.view_names() for part in _parts(view)}
         modalities = {_modality(part) for part in needed}
         for modality in sorted(modalities):
             require(folder, modality)
@@ -194,25 +187,28 @@ class BerkeleyMhad:
 def _clips(events: Sequence[Mapping[str, Recorded]], example: Mapping[str, Recorded], frames: int) -> Clips:
     """Prepared clips of events given by id; of no events, none like `example`."""
     first = [_first(event) for event in events]
-    made = [_streams(event, frames) for event in events]
-    like = _streams(example, frames)
+    stream, like = _prepared(example, frames)
+    clips = [_prepared(event, frames)[1] for event in events]
     return Clips(
         ids=torch.tensor([_id(r.event) for r in first], dtype=torch.int64),
         labels=torch.tensor([r.label for r in first], dtype=torch.int64),
-        streams={n: torch.stack([m[n] for m in made]) if made else clip[None][:0] for n, clip in like.items()},
+        streams={stream: torch.stack(clips) if clips else like[None][:0]},
     )
 
 
-def _streams(event: Mapping[str, Recorded], frames: int) -> dict[str, Tensor]:
-    """One event's clip in each stream that its recordings make: imu [F S 3], skeleton [F 20 3], depth [16 48 48 1]."""
-    imu = [at_even_times(r, frames) for r in event.values() if isinstance(r, Recording)]
-    streams = {"imu": torch.stack(imu, dim=1)} if imu else {}
-    for recording in event.values():
-        if isinstance(recording, Pose):
-            streams["skeleton"] = resample(centred(facing(recording.joints)), frames)
-        if isinstance(recording, DepthClip):
-            streams["depth"] = recording.depth
-    return streams
+def _prepared(event: Mapping[str, Recorded], frames: int) -> tuple[str, Tensor]:
+    """Its view's stream, and one event's clip of it: imu [F S 3], skeleton [F 20 3] or depth [16 48 48 1]."""
+    first = _first(event)
+    if isinstance(first, Pose):
+        return "skeleton", resample(centred(facing(first.joints)), frames)
+    if isinstance(first, DepthClip):
+        return "depth", first.depth
+    return "imu", torch.stack([at_even_times(r, frames) for r in event.values() if isinstance(r, Recording)], dim=1)
+
+
+def _parts(view: str) -> Sequence[str]:
+    """What a view is made of."""
+    return SENSORS if view == BODY else (view,)
 
 
 def _modality(part: str) -> str:

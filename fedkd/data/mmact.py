@@ -5,10 +5,11 @@
 
 Views cam1..cam4 have "rgb" uint8 [N 8 S S 3]; "phone" has "imu" [N F 3 3] (acceleration in g, turning in radians a
 second, orientation as published), "watch" has "imu" [N F 1 3] (acceleration in g). These two differ in shape, so
-a strategy that averages nets or pools clips takes one of them. With `together` every view's host has all four worn
-sensors, "imu" [N F 4 3] in the order of `SENSORS`, beside its own pictures: the paper's setting, in which a teacher
-that sees the sensors guides a student that sees the video. `fedkd data prepare mmact` reads everything once: at the
-default size some 11 GB on disk, of which a camera takes 2.8 GB of memory. Files and faults: `fedkd.data.mmact_files`.
+a strategy that averages nets or pools clips takes one of them, or, with `together`, both as one view, "body", whose
+"imu" is [N F 4 3] in the order of `SENSORS`. Pooled (`strategy=central`), it lies beside each camera's clip of the
+event: the paper's setting, in which a teacher that sees the sensors guides a student that sees the video. `fedkd data
+prepare mmact` reads everything once: at the default size some 11 GB on disk, of which a camera takes 2.8 GB of memory.
+Files and faults: `fedkd.data.mmact_files`.
 
 Protocols (the paper's four; which subjects, cameras, scenes and sessions they are is told by public code only)
   cross_subject    subjects 1-16 train, 17-20 test.
@@ -58,6 +59,7 @@ from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
 WORN = {"phone": ("acc_phone_clip", "gyro_clip", "orientation_clip"), "watch": ("acc_watch_clip",)}
+BODY = "body"
 VIEWS = (*CAMERAS, *WORN)
 TEST_CAMERA = "cam4"
 FRAMES = 8
@@ -84,7 +86,7 @@ class MMAct:
 
     data_dir  holds mmact/trimmed; None: FEDKD_DATA. Never written to.
     views     the clients: of cam1 to cam4, phone and watch.
-    together  every view's host has the four worn sensors too.
+    together  one view, "body", with all four worn sensors, in place of phone and watch.
     prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
     labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
     frames    every reading is resampled to this length.
@@ -113,7 +115,7 @@ class MMAct:
     def view_names(self) -> tuple[str, ...]:
         """The clients, in name order."""
         tests = {TEST_CAMERA} if self.protocol == "cross_view" else set()
-        return tuple(sorted(set(self.views) - tests))
+        return tuple(sorted({BODY if self.together and view in WORN else view for view in self.views} - tests))
 
     def view(self, name: str, seed: int) -> View:
         """One view's clips, with the labels it has. `seed` draws those when `labels` < 1."""
@@ -124,7 +126,7 @@ class MMAct:
         split["test"] = self._of("test", events[self._tests(name)])
         elsewhere = {_first(e).event for view in self.view_names() if view != name for e in events[view]}
         shared = mask(_first(event).event in elsewhere for event in split["train"])
-        found = self._prepared({*self._needs(name), *self._needs(self._tests(name))}, recordings)
+        found = self._prepared({*_sources(name), *_sources(self._tests(name))}, recordings)
         train, valid = (self._clips(name, split[part], found) for part in ("train", "valid"))
         test = self._clips(self._tests(name), split["test"], found)
         view = View(name, self.classes, train, shared, valid, test)
@@ -181,20 +183,16 @@ class MMAct:
         """The view whose clips examine a view."""
         return TEST_CAMERA if self.protocol == "cross_view" else view
 
-    def _needs(self, view: str) -> list[str]:
-        """The sources that a view's host has, its own pictures first."""
-        return list(dict.fromkeys([*_sources(view), *SENSORS])) if self.together else list(_sources(view))
-
     def _events(self, view: str, recordings: Iterable[Recording]) -> list[Event]:
-        """The performances of which a view's host has all it needs, by id; a UserError where there is none."""
+        """The performances that all of a view's sources recorded, by id; a UserError where there is none."""
         recordings = list(recordings)
         there = {r.source for r in recordings}
-        if absent := [source for source in self._needs(view) if source not in there]:
+        if absent := [source for source in _sources(view) if source not in there]:
             raise UserError(
                 f"mmact finds no recording of {', '.join(absent)}, which {view}'s host needs: unpack it below "
                 f"mmact/trimmed ({PUBLISHED_AT})."
             )
-        return sorted(_by_all(self._needs(view), recordings), key=lambda event: _id(_first(event).event))
+        return sorted(_by_all(_sources(view), recordings), key=lambda event: _id(_first(event).event))
 
     def _of(self, part: str, events: Sequence[Event]) -> list[Event]:
         """A part of the protocol's split; by camera, a camera's clips are all in one part."""
@@ -210,20 +208,14 @@ class MMAct:
 
     def _clips(self, view: str, events: Sequence[Event], found: Found) -> Clips:
         """Prepared clips of a view's events, given by id."""
-        streams: dict[str, Tensor] = {}
-        readings = []
-        for source in self._needs(view):
-            mine = rows(self._store(source), found[source], [named(event[source].path) for event in events])
-            if source in CAMERAS:
-                streams["rgb"] = mine
-            else:
-                readings.append(_resampled(mine, self.frames) / UNITS.get(source, 1.0))
-        if readings:
-            streams["imu"] = torch.stack(readings, dim=2)  # N F S 3
+        recorded = {
+            source: rows(self._store(source), found[source], [named(event[source].path) for event in events])
+            for source in _sources(view)
+        }
         return Clips(
             ids=torch.tensor([_id(_first(event).event) for event in events], dtype=torch.int64),
             labels=torch.tensor([_first(event).label for event in events], dtype=torch.int64),
-            streams=streams,
+            streams={"rgb": recorded[view]} if view in CAMERAS else {"imu": _worn(recorded, self.frames)},
         )
 
 
@@ -237,7 +229,8 @@ def usable(folder: Path) -> list[Recording]:
 
 
 def _sources(view: str) -> tuple[str, ...]:
-    return WORN.get(view, (view,))
+    """What a view is made of."""
+    return SENSORS if view == BODY else WORN.get(view, (view,))
 
 
 def _by_all(sources: Sequence[str], recordings: Iterable[Recording]) -> list[Event]:
@@ -250,8 +243,11 @@ def _by_all(sources: Sequence[str], recordings: Iterable[Recording]) -> list[Eve
     return [{source: found[event] for source, found in by_source.items()} for event in sorted(events)]
 
 
-def _resampled(readings: Float[Tensor, "N T 3"], frames: int) -> Float[Tensor, "N F 3"]:
-    return resample(readings.permute(1, 0, 2), frames).permute(1, 0, 2)
+def _worn(readings: Mapping[str, Float[Tensor, "N T 3"]], frames: int) -> Float[Tensor, "N F S 3"]:
+    """Sensors side by side, resampled, in their units."""
+    values = torch.stack([reading / UNITS.get(sensor, 1.0) for sensor, reading in readings.items()], dim=2)  # N T S 3
+    moments = resample(values.transpose(0, 1).flatten(1, 2), frames)  # F NS 3
+    return moments.unflatten(1, (len(values), len(readings))).transpose(0, 1)
 
 
 def _first(event: Event) -> Recording:
