@@ -145,7 +145,7 @@ _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bo
 
 
 def _check_arguments(target: str, made: Any, node: DictConfig) -> None:
-    """Refuse settings that a constructor does not have, and a number where its annotation asks for a word, and so on."""
+    """Refuse what a constructor does not have, a number where its annotation asks for a word, and so on."""
     parameters, what = inspect.signature(made).parameters, target.rpartition(".")[2]
     strangers = [str(name) for name in node if name not in parameters and not str(name).startswith("_")]
     if strangers and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):

@@ -20,6 +20,7 @@ from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import load as read
 from simulations.local import cores
+from simulations.remarks import show_plainly
 from simulations.show import compare, show
 
 _DATA_VERBS = {"check": "check", "show": "contact_sheet", "prepare": "prepare"}
@@ -29,6 +30,7 @@ _PIPE_COLUMNS = 120  # where no terminal says how wide it is
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; give the exit code."""
     asked = _parser().parse_args(arguments)
+    show_plainly()
     try:
         return int(asked.act(asked) or 0)
     except UserError as error:

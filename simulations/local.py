@@ -23,6 +23,7 @@ from flwr.app import Context, Message
 from clients.app import app as client_app
 from clients.memory import forget
 from simulations.host_grid import HostGrid, failed, new_context
+from simulations.remarks import keep_quiet, show_plainly
 from simulations.serve import serve
 
 
@@ -87,7 +88,8 @@ class _Worker:
         context: Any = multiprocessing.get_context(method)
         self.pipe, theirs = context.Pipe()
         inherited = [*other_pipes, self.pipe] if method == "fork" else []
-        self.process = context.Process(target=_work, args=(theirs, inherited, run_id, overrides), daemon=True)
+        args = (theirs, inherited, run_id, overrides, not other_pipes)
+        self.process = context.Process(target=_work, args=args, daemon=True)
         self.process.start()
         theirs.close()
         self._thread = ThreadPoolExecutor(max_workers=1)
@@ -132,11 +134,15 @@ def answer(message: Message, context: Context) -> Message:
         return failed(message, error)
 
 
-def _work(pipe: Connection, inherited: Sequence[Connection], run_id: int, overrides: str) -> None:
-    """A worker's life: answer until told to end, or until the parent is gone."""
+def _work(pipe: Connection, inherited: Sequence[Connection], run_id: int, overrides: str, remarks: bool) -> None:
+    """A worker's life: answer until told to end, or until the parent is gone. One of them remarks on what all read."""
     for others in inherited:  # the parent's ends: while a copy is open here, nobody notices that the parent is gone
         others.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent ends this one
+    if remarks:
+        show_plainly()
+    else:
+        keep_quiet()
     torch.set_num_threads(1)
     contexts: dict[int, Context] = {}
     with suppress(EOFError, OSError), ThreadPoolExecutor(max_workers=1) as outbox:  # no host waits for another's reply

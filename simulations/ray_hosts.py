@@ -34,6 +34,7 @@ from fedkd.config import build, from_string, load
 from fedkd.errors import UserError
 from simulations.host_grid import HostGrid, new_context
 from simulations.local import answer, cores
+from simulations.remarks import show_plainly
 from simulations.serve import serve
 
 PIN = "view_"
@@ -44,6 +45,7 @@ class HostActor:
     """One or more hosts in a process of Ray's."""
 
     def __init__(self, run_id: int, overrides: str, views: str) -> None:
+        show_plainly()
         torch.set_num_threads(1)
         self._run_id, self._overrides, self._views = run_id, overrides, views
         self._contexts: dict[int, Context] = {}

@@ -4,9 +4,11 @@ import json
 import resource
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
+from test_utd_mhad import write_clip
 from tiny import JOB
 
 from fedkd.errors import UserError
@@ -60,6 +62,20 @@ def test_a_net_that_cannot_take_the_clips(capsys: pytest.CaptureFixture, tmp_pat
 def test_too_few_views(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     said = fails(capsys, "run", "data=synthetic", "data.views=1", f"results_dir={tmp_path}")
     assert "needs 2 or more views" in said and not list(tmp_path.iterdir())
+
+
+def test_a_thin_folder_is_remarked_on_in_one_line_and_once(tmp_path: Path) -> None:
+    for subject in range(1, 9):
+        for action, modality in product((1, 2), ("skeleton", "inertial")):
+            write_clip(tmp_path, action, subject, 1, modality)
+    words = ["experiment=utd_inertial", "strategy=labels", "rounds=1", "data.frames=16", "place.workers=2"]
+    run = [sys.executable, "-m", "simulations.cli", "run", *words, f"data_dir={tmp_path}", f"results_dir={tmp_path}"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    said = [line for line in done.stderr.splitlines() if "published" in line]
+    assert done.returncode == 0 and said == [
+        f"fedkd: utd_mhad: 16 of 861 published {modality} clips in {tmp_path}/utd_mhad"
+        for modality in ("skeleton", "inertial")
+    ], done.stderr
 
 
 def test_a_result_folder_that_exists(tmp_path: Path) -> None:

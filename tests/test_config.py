@@ -81,7 +81,7 @@ def test_an_argument_of_the_wrong_kind_is_refused() -> None:
 
 
 def test_a_setting_that_another_data_set_has_is_refused() -> None:
-    with pytest.raises(UserError, match="Tiny has no setting depth; .*~data.depth"):
+    with pytest.raises(UserError, match="Tiny has no setting depth"):
         build(load(["experiment=focal_channel", "data=tiny"]).data)
 
 

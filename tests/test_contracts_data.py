@@ -14,7 +14,6 @@ from fedkd.config import build, load, options
 from fedkd.errors import UserError
 from fedkd.types import UNKNOWN, View
 
-pytestmark = pytest.mark.filterwarnings("ignore:ntu_rgbd. .* published clips")
 SMALL = {
     "synthetic": (
         "data.views=2", "data.train_subjects=2", "data.train_trials=1", "data.valid_subjects=1", "data.valid_trials=1",

@@ -13,7 +13,7 @@ from fedkd.data.mmact import SPLITS, MMAct
 from fedkd.data.mmact_files import ACTIONS, CAMERAS, NAMES, SENSORS, read_folder, reading, rows, said
 from fedkd.data.pool import pool
 from fedkd.data.release import event_id
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 
 SUBJECTS, SESSIONS = (1, 14, 17), (1, 5)
 
@@ -241,7 +241,7 @@ def test_files_without_a_byte_are_counted_and_left_out(worn: Path) -> None:
     write_reading_of(worn, "gyro_clip", 1, 1, 1, "walking", "")
     data = of(worn, views=["phone", "watch"])
     assert data.prepare(quietly) == []
-    with pytest.warns(UserWarning, match="1 sensor files .* hold no byte"):
+    with pytest.warns(Remark, match="1 sensor files .* hold no byte"):
         view = data.view("watch", 0)
     assert len(view.train) == 4 and (~view.shared).sum() == 1
     assert any("no byte" in note for note in data.check().notes) and data.check().exit_code == 0

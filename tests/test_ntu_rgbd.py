@@ -20,9 +20,8 @@ from fedkd.data.ntu_rgbd import TRAINING_SUBJECTS, NtuRgbd
 from fedkd.data.ntu_rgbd_files import ACTIONS, Body, Name, bodies_of, main_body, name_of, read_file
 from fedkd.data.ntu_rgbd_missing import MISSING
 from fedkd.data.skeleton import centred, facing
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore:ntu_rgbd. .* published clips")
 ID = 72057594037931101  # beyond 2**53: as floating-point numbers its neighbours are the same
 STANDING = np.stack([np.linspace(-0.2, 0.2, 25), np.linspace(-0.9, 0.8, 25), np.full(25, 3.0)], 1)
 
@@ -257,7 +256,7 @@ class TestPreparing:
         write_release(tmp_path)
         data = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path / "prepared"))
         with (
-            pytest.warns(UserWarning, match="54 of 56578 published clips"),
+            pytest.warns(Remark, match="54 of 56578 published clips"),
             pytest.raises(UserError, match=r"54 of 54 clips are not prepared .*`fedkd data prepare ntu_rgbd` once"),
         ):
             data.view("v01", 0)

@@ -30,11 +30,10 @@ from fedkd.data.nw_ucla import NwUcla, subject_roles
 from fedkd.data.nw_ucla_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, VIEWS
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.skeleton_augment import SkeletonAugment, mirrored, rotations
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from fedkd.seeding import generator
 from fedkd.types import UNKNOWN, Clips, View
 
-pytestmark = pytest.mark.filterwarnings("ignore:nw_ucla. .* of 1484 published clips")
 CONF = Path(fedkd.__file__).parent / "conf" / "data"
 PILOT: dict[str, Any] = {"test_subjects": [8, 9, 10], "history": [1, 2, 3, 5]}
 
@@ -115,7 +114,7 @@ class TestBrokenFolders:
 
     @pytest.mark.filterwarnings("default")
     def test_a_thin_folder_is_no_silence(self, small: Path) -> None:
-        with pytest.warns(UserWarning, match="90 of 1484 published clips"):
+        with pytest.warns(Remark, match="90 of 1484 published clips"):
             view_of(small)
 
     @pytest.mark.parametrize(
@@ -537,7 +536,7 @@ class TestColours:
         write_pictures(folder, list((folder / "nw_ucla" / "all_sqe").glob("*_v0[12].json")))
         data = self.data(folder, protocol="cross_view")
         assert data.prepare(quietly) == []
-        with pytest.warns(UserWarning, match="30 of 90 clips lack rgb"), pytest.raises(UserError, match="no test clip"):
+        with pytest.warns(Remark, match="30 of 90 clips lack rgb"), pytest.raises(UserError, match="no test clip"):
             data.view("v01", 0)
 
     def test_broken_pictures_and_strange_folders_are_named(self, folder: Path) -> None:

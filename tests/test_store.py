@@ -17,8 +17,6 @@ from fedkd.data.utd_mhad import UtdMhad
 from fedkd.errors import UserError
 from fedkd.seeding import generator
 
-pytestmark = pytest.mark.filterwarnings("ignore:utd_mhad. .* of 861 published")
-
 
 def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
     return files

@@ -179,7 +179,7 @@ def test_the_average_weighs_by_clips_and_keeps_counters() -> None:
 
 
 def test_nets_of_different_shapes_have_no_average() -> None:
-    with pytest.raises(UserError, match="choose other data.views"):
+    with pytest.raises(UserError, match="nets differ as their clips do"):
         average([{"w": torch.zeros(3)}, {"w": torch.zeros(1)}], [1, 1])
 
 

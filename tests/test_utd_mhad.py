@@ -16,7 +16,6 @@ from fedkd.data.utd_mhad import PROTOCOLS, UtdMhad
 from fedkd.data.utd_mhad_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, TRIALS, read_file
 from fedkd.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore:utd_mhad. .* of 861 published")
 FOLDERS = {"skeleton": ("Skeleton", "d_skel"), "inertial": ("Inertial", "d_iner")}
 
 

@@ -18,7 +18,6 @@ Protocols
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
 from fedkd.data.skeleton import centred, facing, resample
 from fedkd.data.store import Progress
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.types import Clips, View
 
 SUBJECTS_OF: dict[str, dict[str, Sequence[int]]] = {
@@ -171,7 +170,7 @@ class BerkeleyMhad:
         self._refuse_absent(folder, {r.subject for found in clips.values() for r in found})
         thin = sorted(part for part in needed if not clips[part])
         if thin:
-            warnings.warn(f"berkeley_mhad: no clip of {', '.join(thin)} in {folder}", stacklevel=3)
+            remark(f"berkeley_mhad: no clip of {', '.join(thin)} in {folder}")
         return clips
 
     def _refuse_absent(self, folder: Path, there: set[int]) -> None:

@@ -13,7 +13,6 @@ A file that a list has on both sides is refused.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,6 @@ from jaxtyping import UInt8
 from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.hmdb51_files import (
     ACTIONS,
-    PUBLISHED_AT,
     PUBLISHED_CLIPS,
     SPLITS,
     Recording,
@@ -37,7 +35,17 @@ from fedkd.data.hmdb51_files import (
     read_split,
     sources_on_both_sides,
 )
-from fedkd.data.release import check_settings, event_id, labelled, mask, prepared, refuse_broken, require_view, rows
+from fedkd.data.release import (
+    check_settings,
+    event_id,
+    labelled,
+    mask,
+    prepared,
+    refuse_broken,
+    remark_thin,
+    require_view,
+    rows,
+)
 from fedkd.data.store import Progress, Store
 from fedkd.data.video import rgb_store, sampled
 from fedkd.types import Clips, View
@@ -96,7 +104,7 @@ class Hmdb51:
         """What is in the folder, whatever the protocol; videos that `prepare` could not read are broken."""
         folder = folder_of(self.data_dir)
         recordings, kept = read_folder(folder), self._store()
-        broken = [fault for fault in kept.broken() if fault.name in {r.event for r in recordings}]
+        broken = kept.broken(r.path for r in recordings)
         lists: list[Broken] = []
         notes = []
         for split in SPLITS:
@@ -138,8 +146,7 @@ def usable(folder: Path, split: str) -> dict[str, list[Recording]]:
     recordings = read_folder(folder)
     parts = {part: [r for r in recordings if roles.get(r.event) == part] for part in ("train", "valid", "test")}
     listed, there = sum(role != "unused" for role in roles.values()), sum(map(len, parts.values()))
-    if there < listed:
-        warnings.warn(f"hmdb51: {there} of {listed} clips of {split} in {folder} ({PUBLISHED_AT})", stacklevel=3)
+    remark_thin("hmdb51", there, listed, f"clips of {split}", folder)
     return parts
 
 

@@ -26,7 +26,6 @@ Protocols (the paper's four; which subjects, cameras, scenes and sessions they a
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,7 +54,7 @@ from fedkd.data.release import check_settings, event_id, labelled, mask, prepare
 from fedkd.data.skeleton import resample
 from fedkd.data.store import Progress, Store, place
 from fedkd.data.video import rgb_store, sampled
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.types import Clips, View
 
 WORN = {"phone": ("acc_phone_clip", "gyro_clip", "orientation_clip"), "watch": ("acc_watch_clip",)}
@@ -146,15 +145,14 @@ class MMAct:
         notes = [f"{name}: no byte, as published; its performance is left out of that sensor" for name in empty[:3]]
         if len(empty) > len(notes):
             notes.append(f"... and {len(empty) - len(notes)} more without a byte")
-        lost, waiting = set(), 0
+        waiting = 0
         for source in (*CAMERAS, *SENSORS):
             kept, paths = self._store(source), [r.path for r in recordings if r.source == source]
-            names = {named(path) for path in paths}
-            broken += [fault for fault in kept.broken() if fault.name in names]
-            lost |= {fault.name for fault in kept.broken()}
+            broken += kept.broken(paths)
             waiting += len(kept.out_of_date(paths))
         if waiting:
             notes.append(f"{waiting} files not read yet: `fedkd data prepare mmact` reads them once")
+        lost = {fault.name for fault in broken}
         whole = [r for r in recordings if named(r.path) not in lost]
         facts = [
             ClipFact(view, first.event, self.classes[first.label], f"s{first.subject:02}")
@@ -224,7 +222,7 @@ def usable(folder: Path) -> list[Recording]:
     recordings, broken, empty = read_folder(folder)
     refuse_broken("mmact", folder, broken)
     if empty:
-        warnings.warn(f"mmact: {len(empty)} sensor files of {folder} hold no byte, first {empty[0]}", stacklevel=3)
+        remark(f"mmact: {len(empty)} sensor files of {folder} hold no byte, first {empty[0]}")
     return recordings
 
 

@@ -20,7 +20,6 @@ Protocols, as published, with train and test clips before the authors' list of m
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,6 @@ from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.ntu_rgbd_files import (
     ACTIONS,
     JOINTS,
-    PUBLISHED_AT,
     PUBLISHED_CLIPS,
     VIEWS,
     Name,
@@ -45,7 +43,7 @@ from fedkd.data.ntu_rgbd_files import (
     usable,
 )
 from fedkd.data.ntu_rgbd_pyskl import Annotation, annotations_of, file_of, read_annotation
-from fedkd.data.release import check_settings, labelled, mask, prepared, require_view, rows
+from fedkd.data.release import check_settings, labelled, mask, prepared, remark_thin, require_view, rows
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress, Store, place
 from fedkd.errors import UserError
@@ -140,8 +138,7 @@ class NtuRgbd:
         stale = set(store.out_of_date(there))
         unread = [clip for clip in there if clip.stem in stale]
         broken = [fault for clip in unread if isinstance(fault := self._read(clip), Broken)]
-        prepared_before = {clip.stem for clip in there} - stale
-        broken += [fault for fault in store.broken() if fault.name in prepared_before]
+        broken += store.broken(clip for clip in there if clip.stem not in stale)
         names = sorted(self._named(there, {Path(fault.name).stem for fault in broken}).values(), key=lambda n: n.action)
         listed = len(files_of(self.data_dir)) - len(there) if self.source == "skeletons" else 0
         notes = [f"{listed} clips are on the authors' list of missing skeletons and left out"] if listed else []
@@ -178,7 +175,7 @@ class NtuRgbd:
             return usable(files_of(self.data_dir))
         store = self._store()
         named = [Annotation(stem, self._pickle()) for stem in store.begun()]
-        as_it_stands = named and not store.out_of_date(named) and not store.broken()
+        as_it_stands = named and not store.out_of_date(named) and not store.broken(named)
         return named if as_it_stands else annotations_of(self._pickle())
 
     def _read(self, clip: Path | Annotation) -> Float[Tensor, "T J 3"] | Broken:
@@ -195,9 +192,7 @@ class NtuRgbd:
         """The usable clips, and what the names of those with the chosen classes say; a thin folder is named."""
         there = self._sources()
         names = self._named(there, set())
-        if len(names) < (published := PUBLISHED_CLIPS[self.num_classes]):
-            thin = f"{len(names)} of {published} published clips in {self._place()}"
-            warnings.warn(f"ntu_rgbd: {thin} ({PUBLISHED_AT})", stacklevel=3)
+        remark_thin(self.name, len(names), PUBLISHED_CLIPS[self.num_classes], "clips", self._place())
         return there, names
 
     def _named(self, there: Sequence[Path | Annotation], without: set[str]) -> dict[str, Name]:

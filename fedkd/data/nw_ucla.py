@@ -25,7 +25,6 @@ leaking form: 95 of the 464 cross_view test clips are then in training. Report b
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,12 +54,13 @@ from fedkd.data.release import (
     mask,
     prepared,
     refuse_broken,
+    remark_thin,
     require_view,
     rows,
 )
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.types import Clips, View
 
 PROTOCOLS = ("by_subject", "cross_view", "new_camera", "new_camera_oracle")
@@ -152,7 +152,7 @@ class NwUcla:
         rgb = prepared(self.name, colour_store(self.prepared_dir, self.side), films(folder.parent))
         filmed = [r for r in recordings if r.name in rgb]
         if len(filmed) < len(recordings):
-            warnings.warn(f"nw_ucla: {len(recordings) - len(filmed)} of {len(recordings)} clips lack rgb", stacklevel=3)
+            remark(f"nw_ucla: {len(recordings) - len(filmed)} of {len(recordings)} clips lack rgb")
         return filmed, rgb
 
     def _clips(self, recordings: Sequence[Recording], rgb: Mapping[str, np.ndarray]) -> Clips:
@@ -221,9 +221,7 @@ def usable(folder: Path, duplicates: str) -> list[Recording]:
         raise UserError(
             f"nw_ucla: {folder} has no clip of {', '.join(absent)}; copy the whole data set ({PUBLISHED_AT})."
         )
-    if len(recordings) < PUBLISHED_CLIPS:
-        # not refused: a few subjects are enough to try things out, but no figure from them is N-UCLA's
-        warnings.warn(f"nw_ucla: {len(recordings)} of {PUBLISHED_CLIPS} published clips in {folder}", stacklevel=3)
+    remark_thin("nw_ucla", len(recordings), PUBLISHED_CLIPS, "clips", folder)
     events = {r.event for r in recordings}
     if len({_id(event) for event in events}) < len(events):
         raise UserError(f"nw_ucla: two events of {folder} have the same opaque id; report this folder to fedkd.")

@@ -22,7 +22,7 @@ from torch import Tensor
 from fedkd.data.check import Broken
 from fedkd.data.labelled import keep_labels, refuse_degenerate
 from fedkd.data.store import Source, Store
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.seeding import generator, opaque_id
 from fedkd.types import UNKNOWN, View
 
@@ -52,6 +52,12 @@ def refuse_broken(dataset: str, folder: Path, broken: Sequence[Broken]) -> None:
         )
 
 
+def remark_thin(dataset: str, there: int, published: int, what: str, folder: Path | str) -> None:
+    """Say that a folder has fewer clips than were published: enough for a trial, no figure is the literature's."""
+    if there < published:
+        remark(f"{dataset}: {there} of {published} published {what} in {folder}")
+
+
 def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[str, Shaped[np.ndarray, "..."]]:
     """Each source's prepared clip by its name; a UserError where one is not there, out of date, broken or damaged."""
     again = f"run `fedkd data prepare {dataset}`"
@@ -60,8 +66,7 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
             f"{dataset}: {len(waiting)} of {len(sources)} clips are not prepared or have changed, first {waiting[0]}; "
             f"{again} once."
         )
-    names = {kept.named(source): None for source in sources}
-    if broken := [fault for fault in kept.broken() if fault.name in names]:
+    if broken := kept.broken(sources):
         raise UserError(
             f"{dataset}: {len(broken)} recordings are broken, first {broken[0].name}: {broken[0].reason}; copy them "
             f"again and {again}."
@@ -72,7 +77,7 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
             f"remove {kept.folder} and {again}."
         )
     clips = kept.clips()
-    return {name: clips[name] for name in names}
+    return {name: clips[name] for name in map(kept.named, sources)}
 
 
 def rows(kept: Store, clips: Mapping[str, np.ndarray], names: Sequence[str]) -> Shaped[Tensor, "N ..."]:

@@ -79,7 +79,7 @@ class Store:
                 self._save(index, clips)
                 saved = time.monotonic()
         self._save(index, clips)
-        return self.broken()
+        return self.broken(paths)
 
     def begun(self) -> list[str]:
         """Everything that the last `prepare` was to make, whether it came so far or not; nothing before one."""
@@ -108,9 +108,11 @@ class Store:
         rows = self._index()["rows"]
         return [name for name, clip in self.clips().items() if zlib.crc32(clip.tobytes()) != rows[name]["crc"]]
 
-    def broken(self) -> list[Broken]:
-        """Files that held no clip when they were last prepared."""
-        return [Broken(name, row["broken"]) for name, row in self._index()["rows"].items() if row["broken"]]
+    def broken(self, paths: Iterable[Source]) -> list[Broken]:
+        """Of these the files that held no clip when they were last prepared."""
+        rows = self._index()["rows"]
+        names = dict.fromkeys(map(self.named, paths))
+        return [Broken(name, rows[name]["broken"]) for name in names if name in rows and rows[name]["broken"]]
 
     def _begin(self, names: Sequence[str]) -> dict[str, Any]:
         """The index as it stands, or a new one over an empty array where files or the recipe are others."""

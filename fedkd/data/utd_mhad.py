@@ -21,7 +21,6 @@ Protocols
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken, ClipFact, DataReport
-from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
+from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, remark_thin, require_view
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress
 from fedkd.data.strapdown import velocity
@@ -40,7 +39,6 @@ from fedkd.data.utd_mhad_files import (
     ACTIONS,
     FOLDERS,
     INERTIAL_RATE,
-    PUBLISHED_AT,
     PUBLISHED_CLIPS,
     SUBJECTS,
     Recording,
@@ -184,9 +182,7 @@ def usable(folder: Path) -> dict[str, tuple[Recording, ...]]:
     recordings, broken = read_folder(folder)
     refuse_broken("utd_mhad", folder, broken)
     for modality, clips in recordings.items():
-        if len(clips) < PUBLISHED_CLIPS:
-            there = f"{len(clips)} of {PUBLISHED_CLIPS} published {modality} clips"
-            warnings.warn(f"utd_mhad: {there} in {folder} ({PUBLISHED_AT})", stacklevel=3)
+        remark_thin("utd_mhad", len(clips), PUBLISHED_CLIPS, f"{modality} clips", folder)
     return dict(recordings)
 
 
