@@ -151,5 +151,5 @@ class ViewStrategy(Strategy):
 
     def _require(self, answered: int, asked: int, when: str) -> None:
         needed = self.setting.min_views
-        if answered < min(needed, asked):
+        if answered < needed:
             raise UserError(too_few(answered, asked, needed, when, self.notes.failures))

@@ -104,6 +104,28 @@ def test_a_broken_view_leaves_the_other_views_of_its_host_alone(tmp_path):
     assert [failure["view"] for failure in said["failures"]] == ["v02"]
 
 
+def test_too_few_views_end_the_run(monkeypatch, tmp_path):
+    with pytest.raises(UserError, match=r"2 of 3 views answered at enrolment, 3 needed: OSError"):
+        run(tmp_path / "enrolment", "place.workers=1", "data.broken_view=v02", "min_views=3")
+
+    def stumble():
+        raise RuntimeError("no power")
+
+    during_training(monkeypatch, stumble, "v01", round=2)
+    with pytest.raises(UserError, match=r"2 of 3 views answered in round 2, 3 needed: RuntimeError: no power"):
+        run(tmp_path / "round", "place.workers=1", "min_views=3")
+
+
+def test_more_views_than_there_are_cannot_be_asked_for(tmp_path):
+    with pytest.raises(UserError, match="min_views is from 1 to the number of views, 3, got 4"):
+        run(tmp_path, "place.workers=1", "min_views=4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pooled_recordings_have_one_pupil_whatever_min_views_is(tmp_path):
+    assert summary(run(tmp_path, "place.workers=1", "strategy=central", "min_views=3"))["status"] == "finished"
+
+
 def test_when_all_clients_fail_the_run_ends_with_their_reason(monkeypatch, tmp_path):
     def stumble():
         raise RuntimeError("no power")
