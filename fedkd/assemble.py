@@ -30,7 +30,7 @@ def student_course(cfg: DictConfig, view: str = "") -> Course:
 
 
 def refuse_unfit(cfg: DictConfig, views: Sequence[str]) -> None:
-    """A UserError where `students` names a view that is not there, or `min_views` asks for more than there are."""
+    """A UserError where `students` names a view that the data does not have, or `min_views` more than it has."""
     if cfg.min_views > len(views):
         raise UserError(f"min_views is from 1 to the number of views, {len(views)}, got {cfg.min_views}.")
     strangers = sorted(set(cfg.students) - set(views))

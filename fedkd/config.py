@@ -13,6 +13,7 @@ import os
 import shlex
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,23 +47,35 @@ def load(overrides: Sequence[str]) -> DictConfig:
 
 @lru_cache(maxsize=64)
 def _load(overrides: tuple[str, ...], _data: str | None) -> DictConfig:
+    with _composed(overrides) as cfg:
+        _check_kinds(cfg)
+        if cfg.speak_after is None:
+            cfg.speak_after = max(1, min(FIRST_WORD, cfg.rounds - 1))
+        OmegaConf.resolve(cfg)
+    OmegaConf.set_readonly(cfg, True)
+    _check(cfg)
+    return cfg
+
+
+@contextmanager
+def _composed(overrides: Sequence[str], **how: bool) -> Iterator[DictConfig]:
+    """What Hydra makes of overrides; what it says against them, in one sentence."""
     with _LOCK:
         before = GlobalHydra.instance().hydra
         GlobalHydra.instance().clear()
         try:
             with initialize_config_module("fedkd.conf", version_base="1.3"):
-                cfg = compose("config", overrides=list(overrides))
-            _check_kinds(cfg)
-            if cfg.speak_after is None:
-                cfg.speak_after = max(1, min(FIRST_WORD, cfg.rounds - 1))
-            OmegaConf.resolve(cfg)
+                yield compose("config", overrides=list(overrides), **how)
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(_sentence(error)) from error
         finally:
             GlobalHydra.instance().hydra = before
-    OmegaConf.set_readonly(cfg, True)
-    _check(cfg)
-    return cfg
+
+
+def choices(overrides: Sequence[str]) -> dict[str, str]:
+    """The option of each group that overrides choose, e.g. ``{"strategy": "distil", ..}``."""
+    with _composed(overrides, return_hydra_config=True) as cfg:
+        return dict(cfg.hydra.runtime.choices)
 
 
 def expand(overrides: Sequence[str]) -> Iterator[list[str]]:
@@ -120,9 +133,9 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (Path(__file__).parent / "conf" / group).glob("*.yaml"))
 
 
-def defaults() -> str:
-    """conf/config.yaml as it stands, comments and all."""
-    return (Path(__file__).parent / "conf" / "config.yaml").read_text(encoding="utf-8")
+def source(name: str) -> str:
+    """A YAML file of conf/ as it stands, comments and all, e.g. ``source("config")``, ``source("loss/kd")``."""
+    return (Path(__file__).parent / "conf" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def as_string(overrides: Sequence[str]) -> str:
@@ -174,7 +187,7 @@ def _check_defaults(cfg: DictConfig, defaults: DictConfig, prefix: str = "") -> 
 
 def _check_kinds(cfg: DictConfig) -> None:
     """Refuse a number where config.yaml has a word, and so on."""
-    yaml = OmegaConf.to_container(OmegaConf.create(defaults()))
+    yaml = OmegaConf.to_container(OmegaConf.create(source("config")))
     assert isinstance(yaml, dict)
     own = OmegaConf.create(
         {name: value for name, value in yaml.items() if name not in ("defaults", "name", "data_dir")}

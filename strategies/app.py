@@ -125,6 +125,7 @@ def _heading(cfg: DictConfig, data: Any) -> dict[str, Any]:
         "accuracy": {},
         "accuracy_mean": None,
         "accuracy_fused": None,
+        "accuracy_teacher": {},
         "bytes_up": 0,
         "bytes_down": 0,
         "place": cfg.place.name,

@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 
 from fedkd.config import as_string, build, expand, from_string, load, options
 from fedkd.errors import UserError
+from simulations.cli import main
 
 GROUPS = ("data", "student", "teacher", "loss", "guidance", "hint", "consensus", "strategy", "place", "experiment")
 
@@ -103,6 +104,18 @@ def test_a_sweep_is_every_combination_in_order() -> None:
         ["seed=1", "rounds=3", "strategy=alone"],
         ["seed=1", "rounds=3", "strategy=distil"],
     ]
+
+
+def test_help_shows_every_setting_of_what_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help", "data=tiny", "strategy=fedavg", "rounds=7"]) == 0
+    said = capsys.readouterr().out
+    assert "[fedavg]" in said and "central" in said, "a group's other options"
+    assert "  rounds: 7                  # of Flower: train" in said
+    assert "    supervised: 1.0          # cross-entropy on true labels" in said
+    assert "  data:\n    _target_: fedkd.data.tiny.Tiny\n" in said
+    assert "    common_start: true       # averaging needs one start" in said, "the option's own word, not its base's"
+    cfg = load(["data=tiny", "strategy=fedavg", "rounds=7"])
+    assert all(f"\n    {key}:" in said for node in (cfg.data, cfg.place, cfg.teaching) for key in node)
 
 
 def test_overrides_survive_the_way_through_one_string() -> None:
