@@ -6,9 +6,12 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: install demo test test-all lint bench clean
+.PHONY: help install demo test test-all lint bench clean
 
-install: .venv/installed
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+install: .venv/installed  ## .venv, with the versions pinned in constraints.txt
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -18,13 +21,13 @@ install: .venv/installed
 demo: install  ## four cameras with few labels become good, in three minutes
 	$(BIN)/fedkd run -m experiment=demo strategy=alone,distil
 
-test: install  ## the proofs that take seconds
+test: install  ## the proofs that take seconds each; minutes together
 	$(BIN)/pytest -m "$(FAST)"
 
 test-all: install  ## all proofs: Ray, Flower's engine, and what is slow
 	$(BIN)/pytest -m ""
 
-lint: install
+lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -32,5 +35,5 @@ lint: install
 bench: install  ## seconds and memory of a simulated round, beside a bare loop and Flower's engine
 	$(BIN)/python -m simulations.bench
 
-clean:
+clean:  ## remove .venv and caches
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -6,7 +6,7 @@
 | query.enrol    |                               | each view's clips, and the event labels it can tell     |
 | train.teacher  | one teacher round             | the teacher's weights after it                          |
 | train          | one student round             | tally, and soft labels or weights if wished             |
-| evaluate       | an exam                       | the students' answers, the true ones, the weights' hash |
+| evaluate       | an exam                       | the students' and teachers' answers, the true ones, ... |
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from pathlib import Path
 import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord
 from flwr.clientapp import ClientApp
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from clients.camera import Camera
 from clients.memory import recall, remember
 from clients.outfit import exam, owner
 from fedkd.config import from_string
-from fedkd.errors import reason_of
+from fedkd.errors import UserError, reason_of
+from fedkd.record import write_whole
+from fedkd.types import EventLabels
 from fedkd.wire import (
     Letter,
     about,
@@ -110,15 +112,28 @@ def evaluate(message: Message, context: Context) -> Message:
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
         if "weights" in letter:
             camera.adopt(unpack_weights(letter["weights"]))
+        asked = exam(overrides, name)
+        reply: Letter = {
+            "answers": pack_soft(camera.sit(name, asked)),
+            "truth": pack_events(EventLabels(asked.ids, asked.labels)),
+            "student": ConfigRecord({"digest": camera.digest(name)}),
+        }
+        if (teachers := camera.teacher_sits(asked)) is not None:
+            reply["teacher_answers"] = pack_soft(teachers)
         if wish.get("save_to"):
-            folder = Path(str(wish["save_to"]))
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file(camera.voice(name).state_dict(), folder / f"{name}.safetensors")
-        answers, truth = camera.sit(name, exam(overrides, name))
-        sha = ConfigRecord({"digest": camera.digest(name)})
-        return {"answers": pack_soft(answers), "truth": pack_events(truth), "student": sha}
+            reply |= _kept(camera, name, Path(str(wish["save_to"])))
+        return reply
 
     return _each_view(message, context, act)
+
+
+def _kept(camera: Camera, view: str, folder: Path) -> Letter:
+    """Write a view's student to this host's disk; a disk that is full costs the file, and is told, but not the exam."""
+    try:
+        write_whole(folder / f"{view}.safetensors", save(dict(camera.voice(view).state_dict())))
+    except UserError as error:
+        return {"unsaved": ConfigRecord({"reason": reason_of(error)})}
+    return {}
 
 
 def _listen(camera: Camera, letter: Letter, round: int) -> None:

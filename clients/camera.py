@@ -163,17 +163,23 @@ class Camera:
             probs = probs.lerp(self.teacher.answers()[asked], teachers)
         return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.taught)))
 
-    def sit(self, view: str, exam: Clips) -> tuple[SoftLabels, EventLabels]:
-        """The student's answers to a view's exam, and the true ones; an untaught one must guess, in a whisper.
+    def sit(self, view: str, exam: Clips) -> SoftLabels:
+        """The student's answers to a view's exam; an untaught one must guess, in a whisper.
 
         Of an exam in other modalities than the student's nothing is answered: there recordings are pooled, and that
         view's were the teachers'.
         """
         if len(exam) == 0 or not exam.has(self.course.modality):
-            return SoftLabels.empty(self.view.num_classes), EventLabels.none()
+            return SoftLabels.empty(self.view.num_classes)
         probs = self.course.ask(self.voice(view), exam.stream(self.course.modality))
-        weight = torch.full((len(exam),), 1.0 if self.pupil.taught else WHISPER)
-        return SoftLabels.of(exam.ids, probs, weight), EventLabels(exam.ids, exam.labels)
+        return SoftLabels.of(exam.ids, probs, torch.full((len(exam),), 1.0 if self.pupil.taught else WHISPER))
+
+    def teacher_sits(self, exam: Clips) -> SoftLabels | None:
+        """The first teacher's answers to an exam; None where there is none, it is untaught, or sees nothing of it."""
+        mentor = self.mentors.get(TEACHER)
+        if mentor is None or not mentor.taught or len(exam) == 0 or not exam.has(mentor.course.modality):
+            return None
+        return mentor.asked(exam)
 
     def digest(self, view: str = "") -> str:
         """sha256 of the weights that answer for the student."""

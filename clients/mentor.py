@@ -16,7 +16,7 @@ from fedkd.learn.course import Course, SeedPath
 from fedkd.learn.hint import Shown, show
 from fedkd.learn.lesson import plain_lesson
 from fedkd.learn.pupil import Pupil, digest
-from fedkd.types import Tally, View
+from fedkd.types import Clips, SoftLabels, Tally, View
 
 
 @dataclass
@@ -60,6 +60,10 @@ class Mentor:
         if self._answers is None or self._answers[0] != key:
             self._answers = key, self.course.ask(self.pupil.voice, self._clips)
         return self._answers[1]
+
+    def asked(self, exam: Clips) -> SoftLabels:
+        """Its answers to clips it was not taught on."""
+        return SoftLabels.of(exam.ids, self.course.ask(self.pupil.voice, exam.stream(self.course.modality)))
 
     def features(self, labels: Tensor) -> Shown:
         """Its features on the training clips, as they are labelled now; kept like its answers."""

@@ -13,6 +13,7 @@ import os
 import shlex
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ from fedkd.errors import UserError
 TRUSTED = ("fedkd.", "strategies.", "clients.", "simulations.", "torch.nn.", "torchvision.models.")
 """Where a `_target_` may point, and where what it names must be defined: a setting is no way to run anything else."""
 
+FIRST_WORD = 5
+"""The round after which views speak where nobody says otherwise; in a shorter run, the last but one."""
+
 _LOCK = threading.Lock()
 
 
@@ -43,20 +47,35 @@ def load(overrides: Sequence[str]) -> DictConfig:
 
 @lru_cache(maxsize=64)
 def _load(overrides: tuple[str, ...], _data: str | None) -> DictConfig:
+    with _composed(overrides) as cfg:
+        _check_kinds(cfg)
+        if cfg.speak_after is None:
+            cfg.speak_after = max(1, min(FIRST_WORD, cfg.rounds - 1))
+        OmegaConf.resolve(cfg)
+    OmegaConf.set_readonly(cfg, True)
+    _check(cfg)
+    return cfg
+
+
+@contextmanager
+def _composed(overrides: Sequence[str], **how: bool) -> Iterator[DictConfig]:
+    """What Hydra makes of overrides; what it says against them, in one sentence."""
     with _LOCK:
         before = GlobalHydra.instance().hydra
         GlobalHydra.instance().clear()
         try:
             with initialize_config_module("fedkd.conf", version_base="1.3"):
-                cfg = compose("config", overrides=list(overrides))
-            OmegaConf.resolve(cfg)
+                yield compose("config", overrides=list(overrides), **how)
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(_sentence(error)) from error
         finally:
             GlobalHydra.instance().hydra = before
-    OmegaConf.set_readonly(cfg, True)
-    _check(cfg)
-    return cfg
+
+
+def choices(overrides: Sequence[str]) -> dict[str, str]:
+    """The option of each group that overrides choose, e.g. ``{"strategy": "distil", ..}``."""
+    with _composed(overrides, return_hydra_config=True) as cfg:
+        return dict(cfg.hydra.runtime.choices)
 
 
 def expand(overrides: Sequence[str]) -> Iterator[list[str]]:
@@ -114,9 +133,9 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (Path(__file__).parent / "conf" / group).glob("*.yaml"))
 
 
-def defaults() -> str:
-    """conf/config.yaml as it stands, comments and all."""
-    return (Path(__file__).parent / "conf" / "config.yaml").read_text(encoding="utf-8")
+def source(name: str) -> str:
+    """A YAML file of conf/ as it stands, comments and all, e.g. ``source("config")``, ``source("loss/kd")``."""
+    return (Path(__file__).parent / "conf" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def as_string(overrides: Sequence[str]) -> str:
@@ -172,33 +191,38 @@ def _check_defaults(cfg: DictConfig, defaults: DictConfig, prefix: str = "") -> 
             _check_kind(f"{prefix}{name}", type(default).__name__, cfg[name])
 
 
-def _check(cfg: DictConfig) -> None:
-    """Refuse what cannot work, before anything is read or written."""
-    yaml = OmegaConf.to_container(OmegaConf.create(defaults()))
+def _check_kinds(cfg: DictConfig) -> None:
+    """Refuse a number where config.yaml has a word, and so on."""
+    yaml = OmegaConf.to_container(OmegaConf.create(source("config")))
     assert isinstance(yaml, dict)
     own = OmegaConf.create(
         {name: value for name, value in yaml.items() if name not in ("defaults", "name", "data_dir")}
     )
     _check_defaults(cfg, own)
+
+
+def _check(cfg: DictConfig) -> None:
+    """Refuse what cannot work, before anything is read or written."""
     teaches = cfg.strategy.teacher and cfg.teacher.model is not None
     online = cfg.teaching.origin == "online"
     rules = [
         (cfg.rounds >= 1, f"rounds must be at least 1, got {cfg.rounds}."),
         (cfg.evaluate_every >= 1, f"evaluate_every must be at least 1, got {cfg.evaluate_every}."),
-        (cfg.speak_after >= 1, f"speak_after must be at least 1, got {cfg.speak_after}."),
+        (_whole(cfg.speak_after), f"speak_after must be null or at least 1, got {cfg.speak_after!r}."),
         (
-            cfg.speak_every is None or (isinstance(cfg.speak_every, int) and cfg.speak_every >= 1),
+            cfg.speak_every is None or _whole(cfg.speak_every),
             f"speak_every must be null or at least 1, got {cfg.speak_every!r}.",
         ),
         (
-            not cfg.strategy.anew or cfg.speak_after < cfg.rounds,
-            f"speak_after must be below rounds, got {cfg.speak_after} of {cfg.rounds}: "
-            "nobody would hear what is said; set speak_after=.",
+            "first" not in cfg.strategy.exchange or (_whole(cfg.speak_after) and cfg.speak_after < cfg.rounds),
+            f"strategy={cfg.strategy.name} needs speak_after below rounds, got {cfg.speak_after} of {cfg.rounds}: "
+            "nobody would hear what is said; set rounds= or speak_after=.",
         ),
         (
             isinstance(cfg.strategy.teacher_voice, int | float) and 0 <= cfg.strategy.teacher_voice <= 1,
             f"strategy.teacher_voice is a share from 0 to 1, got {cfg.strategy.teacher_voice!r}.",
         ),
+        (cfg.min_views >= 1, f"min_views is from 1 to the number of views, got {cfg.min_views}."),
         (cfg.split in ("test", "valid"), f"split must be test or valid, got {cfg.split!r}."),
         (
             cfg.teaching.origin in ("local", "federated", "lab", "file", "online"),
@@ -231,3 +255,8 @@ def _check(cfg: DictConfig) -> None:
     for holds, sentence in rules:
         if not holds:
             raise UserError(sentence)
+
+
+def _whole(value: Any) -> bool:
+    """Whether it is a count: 1, 2, .."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

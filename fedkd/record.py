@@ -82,12 +82,20 @@ class Record:
         self._replace(name, content)
 
     def _replace(self, name: str, content: str | bytes) -> None:
-        path = self.folder / name
-        draft = path.with_name(path.name + ".part")
-        with writing_to(self.folder):
-            path.parent.mkdir(exist_ok=True)
-            draft.write_bytes(content if isinstance(content, bytes) else content.encode())
+        write_whole(self.folder / name, content if isinstance(content, bytes) else content.encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, or leave the one that was there."""
+    draft = path.with_name(path.name + ".part")
+    with writing_to(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(content)
             os.replace(draft, path)
+        except OSError:
+            draft.unlink(missing_ok=True)  # a full disk needs the room
+            raise
 
 
 @contextmanager

@@ -4,18 +4,20 @@ The parties meet only here. A message to a host carries one letter for each view
 ``"<view>/<kind>"``. Arrays travel as raw little-endian bytes, so that the ledger counts what is sent and no file
 format's header:
 
-| kind     | record       | content                                            | bytes for N events, K classes |
-|----------|--------------|----------------------------------------------------|-------------------------------|
-| events   | ArrayRecord  | `EventLabels`: ids uint32, classes uint8           | 5 N                           |
-| soft     | ArrayRecord  | `SoftLabels`: ids uint32, probs and weight float16 | N (2 K + 6)                   |
-| weights  | ArrayRecord  | a network's `state_dict`, float32 (or float16)     | 4 (2) a number                |
-| tally    | MetricRecord | each term's sum over the steps, and their count    | 8 a number                    |
-| clips    | MetricRecord | how many training clips a view has                 | 8                             |
-| clock    | MetricRecord | seconds a round took, share of labels a view lacks | 16                            |
-| failed   | ConfigRecord | why a view could not answer                        | its length                    |
-| answers  | ArrayRecord  | at an exam: `SoftLabels` of the exam's clips       | as soft                       |
-| truth    | ArrayRecord  | at an exam: their true classes, as `EventLabels`   | as events                     |
-| student  | ConfigRecord | at an exam: the hash of a student's weights        | 64                            |
+| kind            | record       | content                                            | bytes for N events, K classes |
+|-----------------|--------------|----------------------------------------------------|-------------------------------|
+| events          | ArrayRecord  | `EventLabels`: ids uint32, classes uint8           | 5 N                           |
+| soft            | ArrayRecord  | `SoftLabels`: ids uint32, probs and weight float16 | N (2 K + 6)                   |
+| weights         | ArrayRecord  | a network's `state_dict`, float32 (or float16)     | 4 (2) a number                |
+| tally           | MetricRecord | each term's sum over the steps, and their count    | 8 a number                    |
+| clips           | MetricRecord | how many training clips a view has                 | 8                             |
+| clock           | MetricRecord | seconds a round took, share of labels a view lacks | 16                            |
+| failed          | ConfigRecord | why a view could not answer                        | its length                    |
+| answers         | ArrayRecord  | at an exam: `SoftLabels` of the exam's clips       | as soft                       |
+| truth           | ArrayRecord  | at an exam: their true classes, as `EventLabels`   | as events                     |
+| student         | ConfigRecord | at an exam: the hash of a student's weights        | 64                            |
+| teacher_answers | ArrayRecord  | at an exam: as answers, of the host's first teacher | as soft                       |
+| unsaved         | ConfigRecord | at the last exam: why a student could not be kept  | its length                    |
 
 Beside the letters a message has one `about`: round, views, what is wished for. Exams measure a run; a host that must
 not tell exam answers takes part without them.

@@ -14,13 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from fedkd.config import as_string, build, defaults, expand, load, options
+from fedkd.config import as_string, build, expand, load, options
 from fedkd.data.check import DataReport, render
 from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import load as read
 from simulations.local import cores
 from simulations.remarks import show_plainly
+from simulations.settings import settings
 from simulations.show import compare, show
 
 _DATA_VERBS = {"check": "check", "show": "contact_sheet", "prepare": "prepare"}
@@ -47,12 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     run = verbs.add_parser(
         "run",
         help="run an experiment: fedkd run experiment=demo strategy=distil seed=1",
-        epilog=_settings(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    run.add_argument("-h", "--help", action="store_true", help="show every setting, for the groups that are chosen")
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="what differs from the defaults")
-    run.set_defaults(act=_run)
+    run.set_defaults(act=_run, usage=run.format_help())
     data = verbs.add_parser("data", help="fedkd data check | show | prepare NAME: what of a data set is there")
     data.add_argument(
         "what",
@@ -80,14 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings() -> str:
-    """Every group with its options, and every other setting with its default."""
-    groups = ("experiment", "data", "student", "teacher", "loss", "guidance", "hint", "consensus", "strategy", "place")
-    lines = [f"  {group}={' | '.join(options(group))}" for group in groups]
-    return "\n".join(["groups:", *lines, "", "settings:", defaults()])
-
-
 def _run(asked: argparse.Namespace) -> int:
+    if asked.help:
+        print(asked.usage.rstrip(), end="\n\n")
+        print(settings(asked.overrides))
+        return 0
     combinations = list(expand(asked.overrides)) if asked.multirun else [list(asked.overrides)]
     for overrides in combinations:
         load(overrides)  # a sweep with a mistake in it should fail before its first run

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fedkd.config import build, load, options
 
 SHAPES = {
-    "skeleton": (32, 20, 3), "pose2d": (32, 20, 2), "imu": (64, 3, 3), "skeleton+imu": (64, 23, 3),
+    "skeleton": (32, 20, 3), "pose2d": (32, 20, 2), "imu": (64, 4, 3), "skeleton+imu": (64, 24, 3),
     "rgb": (8, 48, 48, 3), "depth": (16, 48, 48, 1),
 }  # fmt: skip
 """modality -> one clip."""

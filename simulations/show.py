@@ -79,8 +79,9 @@ def _heading(result: Result) -> RenderableType:
 def _views(result: Result) -> Table:
     figures = by_view(result)
     terms = [term for term in TERMS if figures[term].notna().any()]
+    taught_by = result.summary.get("accuracy_teacher", {})  # runs of before it was measured have no such entry
     table = _table("view")
-    for name in ("accuracy", "lack", "up", "down", *terms):
+    for name in ("accuracy", "lack", "up", "down", *terms, *(["its teacher"] if taught_by else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for view, row in figures.drop(FUSED).iterrows():
         traffic = (human_bytes(row["bytes_up"]), human_bytes(row["bytes_down"]))
@@ -90,6 +91,7 @@ def _views(result: Result) -> Table:
             percent(row["lack"]),
             *traffic,
             *(number(row[term]) for term in terms),
+            *([percent(taught_by.get(view))] if taught_by else []),
         )
     table.add_section()
     table.add_row("mean", percent(result.summary["accuracy_mean"]), percent(figures["lack"].mean()))

@@ -10,7 +10,7 @@ from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from omegaconf import DictConfig, OmegaConf
 
-from fedkd.assemble import refuse_strangers, teacher_course
+from fedkd.assemble import refuse_unfit, teacher_course
 from fedkd.config import build, from_string, load
 from fedkd.data.pool import POOLED
 from fedkd.learn.course import Course
@@ -47,7 +47,7 @@ def main(grid: Grid, context: Context) -> None:
         place, folder = "flower", str(new_folder(str(results), cfg.name, overrides))
         print(f"fedkd: the record of this run goes to {folder}", flush=True)
     data = build(cfg.data)
-    refuse_strangers(cfg, data.view_names())
+    refuse_unfit(cfg, data.view_names())
     record = Record(Path(folder), OmegaConf.to_yaml(cfg), {**_heading(cfg, data), "place": place})
     try:
         observer = run(grid, cfg, data, record)
@@ -63,7 +63,8 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     post = Post(roster, Ledger())
     pupils = (POOLED,) if cfg.strategy.pool else roster.views
     tell = cfg.strategy.event_labels and not cfg.strategy.pool
-    enrolment = enrol(post, grid, pupils, tell=tell, needed=cfg.min_views, timeout=float(cfg.timeout))
+    min_views = 1 if cfg.strategy.pool else cfg.min_views
+    enrolment = enrol(post, grid, pupils, tell=tell, needed=min_views, timeout=float(cfg.timeout))
     first_letters = event_letters(enrolment.events) if tell else {view: {} for view in enrolment.num_clips}
     if (course := teacher_course(cfg)) is not None:
         first_letters = _with_teacher(first_letters, course, cfg, data, post, grid, enrolment)
@@ -74,7 +75,7 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
         first_letters=first_letters,
         rule=build(cfg.consensus),
         rounds=cfg.rounds,
-        min_views=cfg.min_views,
+        min_views=min_views,
         exam_every=cfg.evaluate_every,
         save_to=str(record.folder / "checkpoint") if cfg.keep_students else "",
     )
@@ -124,6 +125,7 @@ def _heading(cfg: DictConfig, data: Any) -> dict[str, Any]:
         "accuracy": {},
         "accuracy_mean": None,
         "accuracy_fused": None,
+        "accuracy_teacher": {},
         "bytes_up": 0,
         "bytes_down": 0,
         "place": cfg.place.name,

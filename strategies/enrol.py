@@ -26,7 +26,7 @@ class Enrolment:
 def enrol(post: Post, grid: Grid, pupils: tuple[str, ...], *, tell: bool, needed: int, timeout: float) -> Enrolment:
     """Ask every pupil what it has; with `tell`, also for its event labels."""
     answers, failures = post.ask(grid, "query.enrol", {view: {} for view in pupils}, {"tell": tell}, timeout=timeout)
-    if len(answers) < min(needed, len(pupils)):
+    if len(answers) < needed:
         raise UserError(too_few(len(answers), len(pupils), needed, "at enrolment", failures))
     num_clips = {view: int(number(letter["clips"], "train")) for view, letter in answers.items()}
     events = {view: unpack_events(letter["events"]) for view, letter in answers.items() if "events" in letter}

@@ -24,6 +24,11 @@ class Marks:
     answers: SoftLabels
     truth: EventLabels
 
+    @staticmethod
+    def of(answers: SoftLabels, truth: EventLabels) -> Marks:
+        """The marks for what was answered: an examinee may not see what an exam shows."""
+        return Marks(answers, truth.rows(torch.isin(truth.ids, answers.ids)))
+
     @property
     def guess(self) -> Int[Tensor, "N"]:
         """The likeliest class of each event."""

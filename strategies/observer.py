@@ -79,6 +79,7 @@ def _figures(notes: RoundNotes) -> dict[str, Any]:
         "accuracy": accuracy,
         "accuracy_mean": sum(known) / len(known) if known else None,
         "accuracy_fused": notes.fused.accuracy if notes.fused else None,
+        "accuracy_teacher": {view: mark.accuracy for view, mark in notes.teachers.items()},
     }
 
 

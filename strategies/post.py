@@ -86,5 +86,5 @@ def _reason(reply: Message) -> str:
 
 def too_few(answered: int, asked: int, needed: int, when: str, failures: Failures) -> str:
     """The sentence that ends a run for want of answers."""
-    reasons = "; ".join(sorted(set(failures.values())))
+    reasons = "; ".join(sorted(set(failures.values()))) or "no node serves the others"
     return f"{answered} of {asked} views answered {when}, {needed} needed: {reasons}"

@@ -31,6 +31,7 @@ class RoundNotes:
     clocks: dict[str, Mapping[str, float]] = field(default_factory=dict)
     failures: Failures = field(default_factory=dict)
     marks: dict[str, Marks] = field(default_factory=dict)
+    teachers: dict[str, Marks] = field(default_factory=dict)
     fused: Marks | None = None
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -130,16 +131,20 @@ class ViewStrategy(Strategy):
         return self.setting.post.send("evaluate", EXAM, told, asked)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Every view's marks, and the marks of the views fused."""
+        """Every view's marks and its teacher's, and the marks of the views fused."""
         if not self._has_exam(server_round):
             return None
         answers, failures = self.setting.post.sort(replies, EXAM)
         self.notes.failures |= failures
         self._require(len(answers), len(self.examined), f"at the exam of round {server_round}")
         for view, letter in answers.items():
-            soft, truth = unpack_soft(letter["answers"]), unpack_events(letter["truth"])
-            self.notes.marks[view] = Marks(soft, truth)
+            truth = unpack_events(letter["truth"])
+            self.notes.marks[view] = Marks.of(unpack_soft(letter["answers"]), truth)
             self.notes.digests[view] = str(letter["student"]["digest"])  # type: ignore[call-overload]
+            if "teacher_answers" in letter:
+                self.notes.teachers[view] = Marks.of(unpack_soft(letter["teacher_answers"]), truth)
+            if "unsaved" in letter:
+                self.notes.failures[view] = str(letter["unsaved"]["reason"])  # type: ignore[call-overload]
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)
         return None
 
@@ -151,5 +156,5 @@ class ViewStrategy(Strategy):
 
     def _require(self, answered: int, asked: int, when: str) -> None:
         needed = self.setting.min_views
-        if answered < min(needed, asked):
+        if answered < needed:
             raise UserError(too_few(answered, asked, needed, when, self.notes.failures))

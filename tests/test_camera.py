@@ -168,5 +168,16 @@ def test_of_an_exam_in_another_modality_nothing_is_answered() -> None:
     seen = camera()
     seen.train(1)
     test = seen.view.test
-    answers, truth = seen.sit("v01", Clips(test.ids, test.labels, {"skeleton": test.streams["skeleton"]}))
-    assert len(answers) == len(truth) == 0
+    bones = Clips(test.ids, test.labels, {"skeleton": test.streams["skeleton"]})
+    assert len(seen.sit("v01", bones)) == 0
+
+
+def test_a_teacher_sits_an_exam_that_it_sees_once_it_is_taught() -> None:
+    seen = camera("teacher=pose_net")
+    test = seen.view.test
+    assert seen.teacher_sits(test) is None, "nobody taught it yet"
+    seen.train(1)
+    answers = seen.teacher_sits(test)
+    assert answers is not None and answers.ids.equal(test.ids)
+    assert seen.teacher_sits(Clips(test.ids, test.labels, {"imu": test.streams["imu"]})) is None
+    assert camera("teacher=none").teacher_sits(test) is None

@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 
 from fedkd.config import as_string, build, expand, from_string, load, options
 from fedkd.errors import UserError
+from simulations.cli import main
 
 GROUPS = ("data", "student", "teacher", "loss", "guidance", "hint", "consensus", "strategy", "place", "experiment")
 
@@ -38,7 +39,13 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["strategy.teacher=true", "+teacher@assistants.a=tcn"], "assistants a need a teacher before them"),
         (["teacher=tcn", "+teacher@assistants.teacher=tcn"], "cannot be called teacher"),
         (["objective.teacher=a"], "objective.teacher must be a float"),
-        (["rounds=5"], "speak_after must be below rounds"),
+        (["rounds=1"], "strategy=distil needs speak_after below rounds, got 1 of 1"),
+        (["rounds=5", "speak_after=5"], "needs speak_after below rounds, got 5 of 5"),
+        (["rounds=3", "speak_after=5", "strategy.anew=false"], "nobody would hear what is said"),
+        (["experiment=demo", "rounds=1"], "needs speak_after below rounds"),
+        (["speak_after=0"], "speak_after must be null or at least 1, got 0"),
+        (["speak_after=x"], "speak_after must be null or at least 1, got 'x'"),
+        (["min_views=0"], "min_views is from 1 to the number of views, got 0"),
         (["strategy.teacher_voice=2"], "teacher_voice is a share"),
         (["split=train"], "split must be test or valid"),
         (["rounds"], "Error parsing override 'rounds'"),
@@ -54,6 +61,16 @@ def test_what_cannot_be_is_refused_in_a_sentence(overrides: list[str], sentence:
     with pytest.raises(UserError, match=sentence) as refused:
         load(overrides)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("rounds", "first"), [(12, 5), (6, 5), (5, 4), (2, 1)])
+def test_the_views_speak_early_enough_to_be_heard(rounds: int, first: int) -> None:
+    cfg = load(["experiment=nw_ucla_10", f"rounds={rounds}"])
+    assert cfg.speak_after == cfg.strategy.exchange.first == first
+
+
+def test_who_does_not_speak_may_have_one_round() -> None:
+    assert load(["strategy=alone", "rounds=1"]).rounds == 1
 
 
 def test_a_target_outside_the_project_is_refused() -> None:
@@ -92,6 +109,18 @@ def test_a_sweep_is_every_combination_in_order() -> None:
         ["seed=1", "rounds=3", "strategy=alone"],
         ["seed=1", "rounds=3", "strategy=distil"],
     ]
+
+
+def test_help_shows_every_setting_of_what_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help", "data=tiny", "strategy=fedavg", "rounds=7"]) == 0
+    said = capsys.readouterr().out
+    assert "[fedavg]" in said and "central" in said, "a group's other options"
+    assert "  rounds: 7                  # of Flower: train" in said
+    assert "    supervised: 1.0          # cross-entropy on true labels" in said
+    assert "  data:\n    _target_: fedkd.data.tiny.Tiny\n" in said
+    assert "    common_start: true       # averaging needs one start" in said, "the option's own word, not its base's"
+    cfg = load(["data=tiny", "strategy=fedavg", "rounds=7"])
+    assert all(f"\n    {key}:" in said for node in (cfg.data, cfg.place, cfg.teaching) for key in node)
 
 
 def test_overrides_survive_the_way_through_one_string() -> None:

@@ -29,7 +29,7 @@ CONF = Path(__file__).parents[1] / "fedkd" / "conf"
 FILES = sorted([*CONF.glob("teacher/*.yaml"), *CONF.glob("student/*.yaml")])
 NETS = [path for path in FILES if OmegaConf.select(OmegaConf.load(path), "model")]  # conf/teacher/none.yaml has none
 SAMPLE_SHAPES = {
-    "skeleton": (8, 20, 3), "pose2d": (8, 20, 2), "imu": (16, 12), "skeleton+imu": (8, 23, 3),
+    "skeleton": (8, 20, 3), "pose2d": (8, 20, 2), "imu": (16, 12), "skeleton+imu": (8, 24, 3),
     "rgb": (4, 32, 32, 3), "depth": (4, 32, 32, 1),
 }  # fmt: skip
 LARGER = {"rgb_s3d": (16, 32, 32, 3)}

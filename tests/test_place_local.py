@@ -104,6 +104,45 @@ def test_a_broken_view_leaves_the_other_views_of_its_host_alone(tmp_path):
     assert [failure["view"] for failure in said["failures"]] == ["v02"]
 
 
+def test_teachers_sit_the_exam_beside_their_students(reference, tmp_path):
+    taught = reference["accuracy_teacher"]
+    assert sorted(taught) == ["v01", "v02", "v03"] and all(0 <= right <= 1 for right in taught.values())
+    assert summary(run(tmp_path, "place.workers=1", "strategy=alone"))["accuracy_teacher"] == {}
+
+
+def test_students_that_cannot_be_kept_cost_the_files_and_not_the_exam(monkeypatch, tmp_path):
+    def occupy():
+        (only_folder(tmp_path) / "checkpoint").write_text("a file where the folder should be")
+
+    during_training(monkeypatch, occupy, "v01", round=2)
+    told = summary(run(tmp_path, "place.workers=1", "strategy=alone"))
+    assert told["status"] == "finished" and sorted(told["accuracy"]) == ["v01", "v02", "v03"]
+    assert [(f["round"], f["view"]) for f in told["failures"]] == [(2, "v01"), (2, "v02"), (2, "v03")]
+    assert all("cannot write to" in f["reason"] and "free the disk" in f["reason"] for f in told["failures"])
+
+
+def test_too_few_views_end_the_run(monkeypatch, tmp_path):
+    with pytest.raises(UserError, match=r"2 of 3 views answered at enrolment, 3 needed: OSError"):
+        run(tmp_path / "enrolment", "place.workers=1", "data.broken_view=v02", "min_views=3")
+
+    def stumble():
+        raise RuntimeError("no power")
+
+    during_training(monkeypatch, stumble, "v01", round=2)
+    with pytest.raises(UserError, match=r"2 of 3 views answered in round 2, 3 needed: RuntimeError: no power"):
+        run(tmp_path / "round", "place.workers=1", "min_views=3")
+
+
+def test_more_views_than_there_are_cannot_be_asked_for(tmp_path):
+    with pytest.raises(UserError, match="min_views is from 1 to the number of views, 3, got 4"):
+        run(tmp_path, "place.workers=1", "min_views=4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pooled_recordings_have_one_pupil_whatever_min_views_is(tmp_path):
+    assert summary(run(tmp_path, "place.workers=1", "strategy=central", "min_views=3"))["status"] == "finished"
+
+
 def test_when_all_clients_fail_the_run_ends_with_their_reason(monkeypatch, tmp_path):
     def stumble():
         raise RuntimeError("no power")

@@ -40,6 +40,12 @@ def test_a_result_on_one_screen(tmp_path: Path) -> None:
     assert "up 9.0 kB  down 4.5 kB  digest 0123456789ab" in text
 
 
+def test_teachers_have_a_column_where_they_were_examined(tmp_path: Path) -> None:
+    assert "its teacher" not in printed(show(load(record_run(tmp_path / "without"))))
+    text = printed(show(load(record_run(tmp_path / "run", accuracy_teacher={"left": 0.987}))))
+    assert "its teacher" in text and "98.7%" in "".join(row(text, "left"))
+
+
 def test_failures_are_told_as_they_were_written(tmp_path: Path) -> None:
     text = printed(show(load(record_run(tmp_path / "run", dead="top"))))
     assert "round 2: top failed: camera [lost]: <unplugged>" in text

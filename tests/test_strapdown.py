@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from fedkd.data.strapdown import GRAVITY, velocity
+from fedkd.data.strapdown import GRAVITY, strapdown
 
 RATE, SECONDS = 200.0, 2.0
 TIME = torch.arange(int(RATE * SECONDS)) / RATE
@@ -20,8 +20,8 @@ def swing() -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_sensor_that_does_not_turn() -> None:
     moved, acceleration = swing()
     felt = acceleration + torch.tensor([0.0, 0.0, 1.0])
-    found = velocity(felt, torch.zeros_like(felt), RATE)
-    assert torch.allclose(found, moved - moved.mean(0), atol=0.05)
+    same, found = strapdown(felt, torch.zeros_like(felt), RATE)
+    assert torch.allclose(same, felt) and torch.allclose(found, moved - moved.mean(0), atol=0.05)
 
 
 def test_turning_is_undone() -> None:
@@ -29,18 +29,20 @@ def test_turning_is_undone() -> None:
     angle = torch.deg2rad(90 * TIME)  # a quarter turn a second about the third axis
     cos, sin, one, zero = angle.cos(), angle.sin(), torch.ones_like(angle), torch.zeros_like(angle)
     into_sensor = torch.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], -1).view(-1, 3, 3)
-    felt = torch.einsum("tij,tj->ti", into_sensor, acceleration + torch.tensor([0.0, 0.0, 1.0]))
+    pushed = acceleration + torch.tensor([0.0, 0.0, 1.0])
     turning = torch.tensor([0.0, 0.0, 90.0]).expand(len(TIME), 3)
-    assert torch.allclose(velocity(felt, turning, RATE), moved - moved.mean(0), atol=0.05)
+    felt, found = strapdown(torch.einsum("tij,tj->ti", into_sensor, pushed), turning, RATE)
+    assert torch.allclose(felt, pushed, atol=1e-4) and torch.allclose(found, moved - moved.mean(0), atol=0.05)
 
 
 def test_a_sensor_mounted_otherwise_sees_the_same_in_its_own_axes() -> None:
     felt, turning = torch.randn(100, 3), 50 * torch.randn(100, 3)
     mount, _ = torch.linalg.qr(torch.randn(3, 3))
     mount *= torch.det(mount)
-    turned = velocity(felt @ mount.T, turning @ mount.T, RATE)
-    assert torch.allclose(turned, velocity(felt, turning, RATE) @ mount.T, atol=1e-4)
+    turned, straight = strapdown(felt @ mount.T, turning @ mount.T, RATE), strapdown(felt, turning, RATE)
+    for there, here in zip(turned, straight, strict=True):
+        assert torch.allclose(there, here @ mount.T, atol=1e-4)
 
 
 def test_one_moment_has_no_velocity() -> None:
-    assert velocity(torch.ones(1, 3), torch.zeros(1, 3), RATE).tolist() == [[0.0, 0.0, 0.0]]
+    assert strapdown(torch.ones(1, 3), torch.zeros(1, 3), RATE)[1].tolist() == [[0.0, 0.0, 0.0]]

@@ -194,6 +194,12 @@ def test_marks_are_shares_of_events_and_confusion_counts_them() -> None:
     assert nothing.accuracy is None
 
 
+def test_marks_are_given_for_what_was_answered() -> None:
+    truth = EventLabels(torch.tensor([1, 2, 3]), torch.tensor([0, 1, 1]))
+    assert Marks.of(soft([2, 3], [0.2, 0.6]), truth).accuracy == pytest.approx(1 / 2)
+    assert Marks.of(SoftLabels.empty(2), truth).accuracy is None
+
+
 def test_fused_answers_cover_every_event_that_any_view_saw() -> None:
     truth = {1: 0, 2: 1, 3: 1}
 

@@ -74,7 +74,7 @@ def test_pooled_an_event_has_both_streams(root: Path) -> None:
     views = [data.view(name, 0) for name in data.view_names()]
     train = pool(views, share_labels=True).train
     assert train.ids.equal(views[0].train.ids) and train.labels.equal(views[0].train.labels)
-    assert train.stream("skeleton+imu").shape == (3 * 3 * 4, 16, 23, 3)
+    assert train.stream("skeleton+imu").shape == (3 * 3 * 4, 16, 24, 3)
     assert train.stream("skeleton+imu")[:, :, 20:].equal(views[0].train.stream("imu"))
 
 

@@ -1,9 +1,10 @@
-"""How fast a body-worn sensor moves, from what it measures: strapdown integration.
+"""How a body-worn sensor moves, from what it measures: strapdown integration.
 
 Titterton, Weston. Strapdown Inertial Navigation Technology. 2nd ed., IET 2004, chapter 3. A gyroscope's turning is
 added up to the sensor's attitude; in the axes of the first moment acceleration is a sum of gravity, which stays, and of
 the movement, which is added up to a velocity. A net would have to learn all this from few clips: UTD-MHAD, each of the
-four training subjects left out in turn, 2 seeds, the inertial transformer with mixup: 85.9 without it, 89.2 with it.
+four training subjects left out in turn, 2 seeds, the inertial transformer with mixup: 85.9 without, 89.2 with velocity,
+90.3 with velocity and acceleration along the first axes.
 
 Over the seconds of a clip drift is small. What nobody knows, the speed at the first moment and the sensor's bias, is
 taken out as means. A sensor mounted otherwise gives the same velocity in its own axes, so turning all vectors of a clip
@@ -21,10 +22,12 @@ from torch import Tensor
 GRAVITY = 9.81
 
 
-def velocity(acceleration: Float[Tensor, "T 3"], turning: Float[Tensor, "T 3"], rate: float) -> Float[Tensor, "T 3"]:
-    """Velocity in metres a second along the sensor's first axes, its mean over the clip taken away.
+def strapdown(
+    acceleration: Float[Tensor, "T 3"], turning: Float[Tensor, "T 3"], rate: float
+) -> tuple[Float[Tensor, "T 3"], Float[Tensor, "T 3"]]:
+    """(acceleration in g, gravity included, and velocity in metres a second) along the sensor's first axes.
 
-    acceleration  in g, gravity included.
+    acceleration  in g, as measured.
     turning       in degrees a second.
     rate          samples a second.
     """
@@ -34,4 +37,4 @@ def velocity(acceleration: Float[Tensor, "T 3"], turning: Float[Tensor, "T 3"], 
         attitude.append(attitude[-1] * step)
     felt = Rotation.concatenate(attitude).apply(acceleration.double().numpy())
     moved = np.cumsum(felt - felt.mean(0), axis=0) * GRAVITY / rate
-    return torch.from_numpy(moved - moved.mean(0)).float()
+    return torch.from_numpy(felt).float(), torch.from_numpy(moved - moved.mean(0)).float()

@@ -1,11 +1,12 @@
 """UTD-MHAD: a Kinect and one inertial sensor on the body, eight people, 27 actions.
 
     data = UtdMhad(data_dir="../shared/data", protocol="P1v")
-    data.view("inertial", seed=0).train.streams["imu"].shape          # [323, 64, 3, 3]
+    data.view("inertial", seed=0).train.streams["imu"].shape          # [323, 64, 4, 3]
 
-Views: "inertial", whose host has the stream "imu" [N F 3 3] (acceleration in g; turning in units of 200 degrees a
-second; velocity in units of 2.5 metres a second, `fedkd.data.strapdown`), and "kinect" with "skeleton" [N F 20 3]
-(torsos about the clip's mean hip centre, turned to face the camera).
+Views: "inertial", whose host has the stream "imu" [N F 4 3] (acceleration in g; turning in units of 200 degrees a
+second; acceleration and velocity, in units of 2.5 metres a second, along the sensor's first axes:
+`fedkd.data.strapdown`), and "kinect" with "skeleton" [N F 20 3] (torsos about the clip's mean hip centre, turned to
+face the camera).
 Both are stretched to the same number of frames. Pooled (`strategy=central`), an event has both streams: the papers'
 setting, in which a skeleton teacher sees the very clip that its inertial student sees. At a test only the student's own
 stream is looked at. Files and their faults: `fedkd.data.utd_mhad_files`.
@@ -34,7 +35,7 @@ from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, remark_thin, require_view
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress
-from fedkd.data.strapdown import velocity
+from fedkd.data.strapdown import strapdown
 from fedkd.data.utd_mhad_files import (
     ACTIONS,
     FOLDERS,
@@ -55,14 +56,14 @@ TRIALS_OF: dict[str, tuple[int, ...]] = {"train": (1, 2), "valid": (), "test": (
 MODALITY_OF = {"inertial": "inertial", "kinect": "skeleton"}
 """view -> what it records."""
 
-UNITS = torch.tensor([[1.0], [200.0], [2.5]])
-"""g, degrees a second, metres a second: what is 1 in the stream "imu"."""
+UNITS = torch.tensor([[1.0], [200.0], [1.0], [2.5]])
+"""g, degrees a second, g, metres a second: what is 1 in the stream "imu"."""
 
 
-def sensed(values: Float[Tensor, "T 2 3"]) -> Float[Tensor, "T 3 3"]:
-    """Acceleration, turning, and the velocity that follows from both."""
+def sensed(values: Float[Tensor, "T 2 3"]) -> Float[Tensor, "T 4 3"]:
+    """Acceleration and turning as measured; acceleration and velocity along the sensor's first axes."""
     acceleration, turning = values.unbind(1)
-    return torch.stack([acceleration, turning, velocity(acceleration, turning, INERTIAL_RATE)], dim=1)
+    return torch.stack([acceleration, turning, *strapdown(acceleration, turning, INERTIAL_RATE)], dim=1)
 
 
 STREAMS: dict[str, tuple[str, Callable[[Tensor, int], Tensor]]] = {

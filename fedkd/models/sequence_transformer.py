@@ -1,10 +1,10 @@
-"""A small transformer for sensor sequences: patches of time attend to one another.
+"""A small transformer for sequences, of sensors or of joints: patches of time attend to one another.
 
 Vaswani et al. Attention Is All You Need. NeurIPS 2017. https://arxiv.org/abs/1706.03762 (the encoder; norms first, as
 in Xiong et al., ICML 2020, https://arxiv.org/abs/2002.04745); convolutions make the patches (Xiao et al., NeurIPS 2021,
 https://arxiv.org/abs/2106.14881).
 
-    >>> SensorTransformer(num_classes=27, sample_shape=(64, 2, 3))(torch.zeros(2, 64, 2, 3)).shape
+    >>> SequenceTransformer(num_classes=27, sample_shape=(64, 2, 3))(torch.zeros(2, 64, 2, 3)).shape
     torch.Size([2, 27])
 """
 
@@ -21,7 +21,7 @@ PATCH = 4
 """Frames that one patch stands for."""
 
 
-class SensorTransformer(nn.Module):
+class SequenceTransformer(nn.Module):
     """Clips [T S 3] of S vectors a frame; T at least 4.
 
     channels  width of a patch, a multiple of `heads`.
