@@ -48,7 +48,7 @@ def test_a_missing_data_folder(capsys: pytest.CaptureFixture, tmp_path: Path) ->
     said = fails(
         capsys, "run", "experiment=nw_ucla_10", f"data_dir={tmp_path}/no", f"results_dir={tmp_path}", "place.workers=1"
     )
-    assert said.count("nw_ucla finds no folder") == 1, "all three views say it"
+    assert said.count("nw_ucla finds no all_sqe") == 1, "all three views say it"
 
 
 def test_a_net_that_cannot_take_the_clips(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_broken_files_are_named(root: Path, content: str, sentence: str) -> None
 
 
 def test_a_wrong_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="found no"):
+    with pytest.raises(UserError, match="finds no"):
         BerkeleyMhad(data_dir=str(tmp_path)).view("h01", 0)
 
 

@@ -128,7 +128,7 @@ def test_sources_on_both_sides_are_counted(root: Path) -> None:
 
 
 def test_wrong_folders_and_settings_are_one_sentence(root: Path) -> None:
-    with pytest.raises(UserError, match="point data_dir="):
+    with pytest.raises(UserError, match="set data_dir="):
         Hmdb51(data_dir=str(root / "hmdb51")).view("camera", 0)
     with pytest.raises(UserError, match="has the views camera"):
         Hmdb51(data_dir=str(root)).view("v01", 0)

@@ -271,7 +271,7 @@ def test_a_missing_modality_and_a_wrong_folder_are_one_sentence(worn: Path, tmp_
         of(worn).view("cam1", 0)
     with pytest.raises(UserError, match="6 clips are not prepared"):
         of(worn, views=["watch"]).view("watch", 0)
-    with pytest.raises(UserError, match="found none"):
+    with pytest.raises(UserError, match="mmact finds no"):
         of(tmp_path / "mmact").view("cam1", 0)
 
 

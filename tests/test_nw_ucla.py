@@ -95,12 +95,12 @@ class TestBrokenFolders:
         assert len(NwUcla().view("v01", 0).train) == 21
 
     def test_folder_is_absent(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="finds no folder"):
+        with pytest.raises(UserError, match="nw_ucla finds no"):
             view_of(tmp_path)
 
     def test_folder_is_empty(self, tmp_path: Path) -> None:
         (tmp_path / "nw_ucla" / "all_sqe").mkdir(parents=True)
-        with pytest.raises(UserError, match="finds no json file"):
+        with pytest.raises(UserError, match=r"finds no all_sqe/\*\.json"):
             view_of(tmp_path)
 
     def test_half_of_it_lacks_a_view(self, folder: Path) -> None:

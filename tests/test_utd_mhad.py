@@ -133,9 +133,9 @@ def test_a_truncated_file_is_named_and_refused(root: Path) -> None:
 def test_a_missing_modality_and_a_wrong_folder_are_one_sentence(root: Path) -> None:
     for path in (root / "utd_mhad" / "Inertial").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"no .mat file in .*Inertial"):
+    with pytest.raises(UserError, match=r"finds no Inertial/\*.mat"):
         UtdMhad(data_dir=str(root)).view("inertial", 0)
-    with pytest.raises(UserError, match="point data_dir="):
+    with pytest.raises(UserError, match="set data_dir="):
         UtdMhad(data_dir=str(root / "utd_mhad")).view("inertial", 0)
 
 

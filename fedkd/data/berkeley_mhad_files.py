@@ -14,7 +14,6 @@ The release's other folders: `Mocap` (`fedkd.data.berkeley_mhad_mocap`), `Kinect
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
+from fedkd.data.release import release_folder
 from fedkd.errors import UserError
 
 PUBLISHED_AT = "https://tele-immersion.citris-uc.org/berkeley_mhad"
@@ -66,14 +66,7 @@ class Recording:
 
 def folder_of(data_dir: str | None) -> Path:
     """The release's folder; where it holds no recording that is read here, a sentence that says where to get them."""
-    root = data_dir or os.environ.get("FEDKD_DATA")
-    folder = Path(root or "").expanduser() / "berkeley_mhad"
-    if not root or not any(has(folder, modality) for modality in FILES):
-        raise UserError(
-            f"berkeley_mhad looked for {' and '.join(FILES.values())} in {folder} and found none: set data_dir= or "
-            f"FEDKD_DATA to the folder that holds berkeley_mhad ({PUBLISHED_AT})."
-        )
-    return folder
+    return release_folder("berkeley_mhad", data_dir, tuple(FILES.values()), PUBLISHED_AT)
 
 
 def has(folder: Path, modality: str) -> bool:

@@ -12,13 +12,12 @@ Who is filmed is not told. Clips of one source were to be kept on one side of a 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedkd.data.check import Broken
-from fedkd.errors import UserError
+from fedkd.data.release import release_folder
 
 PUBLISHED_AT = "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/"
 PUBLISHED_CLIPS = 6766
@@ -53,19 +52,7 @@ class Recording:
 
 def folder_of(data_dir: str | None) -> Path:
     """The folder that holds the classes' folders; where there is none, a sentence that says where to get them."""
-    root = data_dir or os.environ.get("FEDKD_DATA")
-    if not root:
-        raise UserError(
-            "hmdb51 needs its recordings: set data_dir= or FEDKD_DATA to the folder that holds hmdb51/brush_hair and "
-            f"the others (published at {PUBLISHED_AT})."
-        )
-    folder = Path(root).expanduser() / "hmdb51"
-    if not read_folder(folder):
-        raise UserError(
-            f"hmdb51 finds no .avi file in {folder / '<class>'}: point data_dir= or FEDKD_DATA at the folder that "
-            f"holds hmdb51, with a folder for each class in it ({PUBLISHED_AT})."
-        )
-    return folder
+    return release_folder("hmdb51", data_dir, ("*/*.avi",), PUBLISHED_AT)
 
 
 def read_folder(folder: Path) -> list[Recording]:

@@ -24,7 +24,6 @@ Not read: the glasses' first-person videos, keypoints, Wi-Fi, pressure, and what
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fedkd.data.check import Broken
-from fedkd.errors import UserError
+from fedkd.data.release import release_folder
 
 PUBLISHED_AT = "https://mmact19.github.io/2019/"
 CAMERAS = ("cam1", "cam2", "cam3", "cam4")
@@ -76,14 +75,7 @@ class Recording:
 
 def folder_of(data_dir: str | None) -> Path:
     """The folder of the trimmed recordings; where there is none, a sentence that says where to get them."""
-    root = data_dir or os.environ.get("FEDKD_DATA")
-    folder = Path(root or "").expanduser() / "mmact" / "trimmed"
-    if not root or not any(_files(folder)):
-        raise UserError(
-            f"mmact needs its recordings, looked for .mp4 and .csv files below {folder} and found none: set data_dir= "
-            f"or FEDKD_DATA to the folder that holds mmact/trimmed ({PUBLISHED_AT})."
-        )
-    return folder
+    return release_folder("mmact", data_dir, ("trimmed/**/*.mp4", "trimmed/**/*.csv"), PUBLISHED_AT) / "trimmed"
 
 
 def read_folder(folder: Path) -> tuple[list[Recording], list[Broken], list[str]]:

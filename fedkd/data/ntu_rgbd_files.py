@@ -22,7 +22,6 @@ What is odd about the release, and what is done here:
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from torch import Tensor
 
 from fedkd.data.check import Broken
 from fedkd.data.ntu_rgbd_missing import MISSING
-from fedkd.errors import UserError
+from fedkd.data.release import release_folder
 from fedkd.seeding import opaque_number
 
 PUBLISHED_AT = "https://rose1.ntu.edu.sg/dataset/actionRecognition"
@@ -122,14 +121,9 @@ def name_of(stem: str) -> Name | None:
 
 def files_of(data_dir: str | None) -> list[Path]:
     """The .skeleton files in name order; where there are none, a sentence that says where to get them."""
-    root = data_dir or os.environ.get("FEDKD_DATA")
-    folders = [Path(root or "").expanduser() / "ntu_rgbd" / folder for folder in FOLDERS]
-    by_name = {path.name: path for folder in folders for path in folder.glob("*.skeleton")}
-    if not root or not by_name:
-        raise UserError(
-            f"ntu_rgbd needs its recordings, looked for *.skeleton in {folders[0]} and found none: set data_dir= or "
-            f"FEDKD_DATA to the folder that holds ntu_rgbd/{FOLDERS[0]} (published at {PUBLISHED_AT})."
-        )
+    patterns = [f"{folder}/*.skeleton" for folder in FOLDERS]
+    root = release_folder("ntu_rgbd", data_dir, patterns, PUBLISHED_AT)
+    by_name = {path.name: path for pattern in patterns for path in root.glob(pattern)}
     return [by_name[name] for name in sorted(by_name)]
 
 

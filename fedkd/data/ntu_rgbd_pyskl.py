@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fedkd.data.check import Broken
 from fedkd.data.ntu_rgbd_files import JOINTS, Body, main_body, name_of
+from fedkd.data.release import release_folder
 from fedkd.data.restricted_pickle import load_arrays
 from fedkd.errors import UserError
 
@@ -42,14 +43,8 @@ class Annotation:
 
 def file_of(data_dir: str | None, num_classes: int) -> Path:
     """The pickle; where there is none, a sentence that says where to get it."""
-    root = data_dir or os.environ.get("FEDKD_DATA")
-    path = Path(root or "").expanduser() / "ntu_rgbd" / FILES[num_classes]
-    if not root or not path.is_file():
-        raise UserError(
-            f"ntu_rgbd source=pyskl finds no file {path}: set data_dir= or FEDKD_DATA to the folder that holds "
-            f"ntu_rgbd/{path.name} (published at {PUBLISHED_AT})."
-        )
-    return path
+    name = FILES[num_classes]
+    return release_folder("ntu_rgbd", data_dir, (name,), PUBLISHED_AT) / name
 
 
 def annotations_of(path: Path) -> list[Annotation]:

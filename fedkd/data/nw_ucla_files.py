@@ -18,7 +18,6 @@ What is wrong with the release, and what is done here:
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
-from fedkd.errors import UserError
+from fedkd.data.release import release_folder
 
 PUBLISHED_AT = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
 PUBLISHED_CLIPS = 1484
@@ -70,21 +69,7 @@ class Recording:
 
 def folder_of(data_dir: str | None) -> Path:
     """The folder of json files; where it is absent or empty, a sentence that says where to get them."""
-    root = data_dir or os.environ.get("FEDKD_DATA")
-    if not root:
-        raise UserError(
-            "nw_ucla needs its recordings: set data_dir= or FEDKD_DATA to the folder that holds nw_ucla/all_sqe "
-            f"(published at {PUBLISHED_AT})."
-        )
-    folder = Path(root).expanduser() / "nw_ucla" / "all_sqe"
-    if not folder.is_dir():
-        raise UserError(
-            f"nw_ucla finds no folder {folder}: point data_dir= or FEDKD_DATA at the folder that holds "
-            f"nw_ucla/all_sqe (published at {PUBLISHED_AT})."
-        )
-    if next(folder.glob("*.json"), None) is None:
-        raise UserError(f"nw_ucla finds no json file in {folder}: unpack all_sqe.zip there ({PUBLISHED_AT}).")
-    return folder
+    return release_folder("nw_ucla", data_dir, ("all_sqe/*.json",), PUBLISHED_AT) / "all_sqe"
 
 
 def read_folder(folder: Path) -> tuple[tuple[Recording, ...], tuple[Broken, ...]]:

@@ -10,6 +10,7 @@ A data set's own are its files, its splits, and how a clip is prepared.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,18 @@ from fedkd.data.store import Source, Store
 from fedkd.errors import UserError, remark
 from fedkd.seeding import generator, opaque_id
 from fedkd.types import UNKNOWN, View
+
+
+def release_folder(dataset: str, data_dir: str | None, patterns: Sequence[str], published_at: str) -> Path:
+    """The data set's folder below `data_dir`, or FEDKD_DATA; a UserError where no file of the patterns is there."""
+    root = data_dir or os.environ.get("FEDKD_DATA")
+    folder = Path(root or "").expanduser() / dataset
+    if not root or not any(next(folder.glob(pattern), None) for pattern in patterns):
+        raise UserError(
+            f"{dataset} finds no {' and no '.join(patterns)} in {folder}: set data_dir= or FEDKD_DATA to the folder "
+            f"that holds {dataset} (published at {published_at})."
+        )
+    return folder
 
 
 def check_settings(dataset: str, protocol: str, protocols: Collection[str], labels: float, frames: int) -> None:

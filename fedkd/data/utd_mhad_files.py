@@ -18,7 +18,6 @@ What is odd about the release:
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
-from fedkd.errors import UserError
+from fedkd.data.release import release_folder
 from fedkd.skeleton import UTD_MHAD_TO_KINECT_V1
 
 PUBLISHED_AT = "https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
@@ -74,20 +73,8 @@ class Recording:
 
 def folder_of(data_dir: str | None) -> Path:
     """The folder that holds the modalities' folders; where there is none, a sentence that says where to get them."""
-    root = data_dir or os.environ.get("FEDKD_DATA")
-    if not root:
-        raise UserError(
-            "utd_mhad needs its recordings: set data_dir= or FEDKD_DATA to the folder that holds "
-            f"utd_mhad/Skeleton and utd_mhad/Inertial (published at {PUBLISHED_AT})."
-        )
-    folder = Path(root).expanduser() / "utd_mhad"
-    missing = [name for name in FOLDERS.values() if next((folder / name).glob("*.mat"), None) is None]
-    if missing:
-        raise UserError(
-            f"utd_mhad finds no .mat file in {', '.join(str(folder / name) for name in missing)}: point data_dir= or "
-            f"FEDKD_DATA at the folder that holds utd_mhad, with all its modalities unpacked ({PUBLISHED_AT})."
-        )
-    return folder
+    folders = [release_folder("utd_mhad", data_dir, (f"{name}/*.mat",), PUBLISHED_AT) for name in FOLDERS.values()]
+    return folders[0]
 
 
 def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
