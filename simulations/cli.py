@@ -87,6 +87,7 @@ def _run(asked: argparse.Namespace) -> int:
     combinations = list(expand(asked.overrides)) if asked.multirun else [list(asked.overrides)]
     for overrides in combinations:
         load(overrides)  # a sweep with a mistake in it should fail before its first run
+        _note_idle_teacher(overrides)
     folders: list[Path] = []
     for overrides in combinations:
         folders.append(run_one(overrides))
@@ -95,6 +96,17 @@ def _run(asked: argparse.Namespace) -> int:
     if len(folders) > 1:
         print_results(folders)
     return 0
+
+
+def _note_idle_teacher(overrides: Sequence[str]) -> None:
+    """Say so where somebody typed a teacher that the strategy has no use for; a sweep may well pass by such a one."""
+    cfg = load(overrides)
+    typed = any(word.startswith("teacher=") for word in overrides)
+    if typed and cfg.teacher.model is not None and not cfg.strategy.teacher:
+        print(
+            f"note: strategy={cfg.strategy.name} has no use for a teacher; strategy.teacher=true gives it one.",
+            file=sys.stderr,
+        )
 
 
 def _data(asked: argparse.Namespace) -> int:
@@ -150,7 +162,7 @@ def _show(asked: argparse.Namespace) -> int:
 def run_one(overrides: Sequence[str], *, results_dir: str | None = None, name: str | None = None) -> Path:
     """One run in the place that the overrides name; its result folder."""
     cfg = load(overrides)
-    folder = new_folder(results_dir or cfg.results_dir, name or cfg.name, overrides)
+    folder = new_folder(results_dir or cfg.results_dir, name or str(cfg.name), overrides)
     paths = {"data_dir": cfg.data_dir, "teaching.file": cfg.teaching.file}  # a place may run elsewhere
     if "prepared_dir" in cfg.data:
         paths["data.prepared_dir"] = cfg.data.prepared_dir

@@ -57,6 +57,14 @@ def test_a_net_that_cannot_take_the_clips(capsys: pytest.CaptureFixture, tmp_pat
     assert "PoseNet cannot be made: A net over a skeleton needs clips [T J D]" in said
 
 
+def test_a_teacher_that_a_strategy_ignores_is_noted(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    job = ("data=tiny", "student=imu_tcn", "rounds=1", "place.workers=1", f"results_dir={tmp_path}")
+    assert main(["run", *job, "strategy=fedavg", "teacher=tcn"]) == 0
+    assert "strategy=fedavg has no use for a teacher" in capsys.readouterr().err
+    assert main(["run", *job, "strategy=fedavg", "teacher=none"]) == 0
+    assert "no use for" not in capsys.readouterr().err
+
+
 def test_too_few_views(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     said = fails(capsys, "run", "data=synthetic", "data.views=1", f"results_dir={tmp_path}")
     assert "needs 2 or more views" in said and not list(tmp_path.iterdir())

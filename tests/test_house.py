@@ -18,7 +18,7 @@ FLOORS = [
     {"losses", "consensus", "privacy", "metrics"},
     {"models", "data"},
     {"learn"},
-    {"wire", "config", "record", "assemble", "results", "plots", "report"},
+    {"wire", "config", "ranges", "record", "assemble", "results", "plots", "report"},
 ]
 APART = ({"losses", "consensus", "privacy", "metrics"}, {"models", "data"})
 """Neighbours on one floor that must not import each other."""
