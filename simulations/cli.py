@@ -19,6 +19,7 @@ from fedkd.data.check import DataReport, render
 from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import load as read
+from fedkd.results import only_run
 from simulations.local import cores
 from simulations.settings import settings
 from simulations.show import compare, show
@@ -70,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     nets = verbs.add_parser("models", help="every student and teacher: parameters, and multiply-adds a clip")
     nets.set_defaults(act=_models)
     shown = verbs.add_parser("show", help="print results again: fedkd show RESULT [RESULT ...]")
-    shown.add_argument("results", nargs="+", metavar="RESULT", help="a result folder")
+    shown.add_argument(
+        "results", nargs="+", metavar="RESULT", help="a result folder, or one with a single result in it"
+    )
     shown.add_argument("--format", choices=("text", "json"), default="text", help="json: what summary.json holds")
     shown.add_argument(
         "--report", action="store_true", help="make the first's plots and report anew, beside the others"
@@ -164,7 +167,7 @@ def _models(asked: argparse.Namespace) -> int:
 
 
 def _show(asked: argparse.Namespace) -> int:
-    folders = [Path(result) for result in asked.results]
+    folders = [only_run(result) for result in asked.results]
     if asked.report:
         report(folders[0], folders[1:])
     if asked.format == "text":
