@@ -32,7 +32,7 @@ def student_course(cfg: DictConfig, view: str = "") -> Course:
 def refuse_unfit(cfg: DictConfig, views: Sequence[str]) -> None:
     """A UserError where `students` names a view that the data does not have, or `min_views` more than it has."""
     if cfg.min_views > len(views):
-        raise UserError(f"min_views is from 1 to the number of views, {len(views)}, got {cfg.min_views}.")
+        raise UserError(f"min_views must be at most {len(views)}, the number of views, got {cfg.min_views}.")
     strangers = sorted(set(cfg.students) - set(views))
     if strangers:
         raise UserError(f"students names {', '.join(strangers)}, but the data has the views {', '.join(views)}.")

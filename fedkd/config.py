@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fedkd.errors import UserError
+from fedkd.ranges import refuse_out_of_range
 
 TRUSTED = ("fedkd.", "strategies.", "clients.", "simulations.", "torch.nn.", "torchvision.models.")
 """Where a `_target_` may point, and where what it names must be defined: a setting is no way to run anything else."""
@@ -203,26 +204,20 @@ def _check_kinds(cfg: DictConfig) -> None:
 
 def _check(cfg: DictConfig) -> None:
     """Refuse what cannot work, before anything is read or written."""
+    refuse_out_of_range(cfg)
     teaches = cfg.strategy.teacher and cfg.teacher.model is not None
     online = cfg.teaching.origin == "online"
     rules = [
-        (cfg.rounds >= 1, f"rounds must be at least 1, got {cfg.rounds}."),
-        (cfg.evaluate_every >= 1, f"evaluate_every must be at least 1, got {cfg.evaluate_every}."),
-        (_whole(cfg.speak_after), f"speak_after must be null or at least 1, got {cfg.speak_after!r}."),
         (
-            cfg.speak_every is None or _whole(cfg.speak_every),
-            f"speak_every must be null or at least 1, got {cfg.speak_every!r}.",
+            bool(cfg.name) and not set("/\\\0") & set(str(cfg.name)) and cfg.name not in (".", ".."),
+            f"name is one folder under results_dir, without / or .., got {cfg.name!r}.",
         ),
+        (bool(cfg.results_dir), "results_dir must name a folder, got ''; leave it out for results."),
         (
-            "first" not in cfg.strategy.exchange or (_whole(cfg.speak_after) and cfg.speak_after < cfg.rounds),
+            "first" not in cfg.strategy.exchange or cfg.speak_after < cfg.rounds,
             f"strategy={cfg.strategy.name} needs speak_after below rounds, got {cfg.speak_after} of {cfg.rounds}: "
             "nobody would hear what is said; set rounds= or speak_after=.",
         ),
-        (
-            isinstance(cfg.strategy.teacher_voice, int | float) and 0 <= cfg.strategy.teacher_voice <= 1,
-            f"strategy.teacher_voice is a share from 0 to 1, got {cfg.strategy.teacher_voice!r}.",
-        ),
-        (cfg.min_views >= 1, f"min_views is from 1 to the number of views, got {cfg.min_views}."),
         (cfg.split in ("test", "valid"), f"split must be test or valid, got {cfg.split!r}."),
         (
             cfg.teaching.origin in ("local", "federated", "lab", "file", "online"),
@@ -232,6 +227,11 @@ def _check(cfg: DictConfig) -> None:
             not online or (teaches and not cfg.assistants and cfg.teaching.paired and not cfg.objective.pseudo),
             "teaching.origin=online needs strategy.teacher=true and one teacher=, no assistants, teaching.paired=true "
             "and objective.pseudo=0.",
+        ),
+        (
+            cfg.teaching.origin in ("local", "online") or cfg.teacher.model is not None,
+            f"teaching.origin={cfg.teaching.origin} needs a teacher, but there is none; set teacher= or "
+            "teaching.origin=local.",
         ),
         (
             not teaches or cfg.teaching.origin != "file" or cfg.teaching.file is not None,
@@ -255,8 +255,3 @@ def _check(cfg: DictConfig) -> None:
     for holds, sentence in rules:
         if not holds:
             raise UserError(sentence)
-
-
-def _whole(value: Any) -> bool:
-    """Whether it is a count: 1, 2, .."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -23,10 +23,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from fedkd.record import FUSED
-from fedkd.results import MEAN, Result, comparable, heading, human_bytes, labels, percent
+from fedkd.results import MEAN, Result, comparable, heading, human_bytes, label_share, labels, percent
 
 VIEW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8860B")
 """Okabe and Ito's hues; their yellow, which white paper swallows, is darker here."""
@@ -76,6 +77,8 @@ def draw(result: Result, others: Sequence[Result] = ()) -> list[Path]:
 def accuracy_figure(result: Result, baselines: Sequence[Result] = ()) -> Figure:
     """Accuracy by round: one panel with a line a view; beside baselines one panel a view, with a line a method."""
     examinees, colours = _examinees(result), view_colours(result.views)
+    if baselines and len(examinees) % _columns(len(examinees)):
+        examinees.append(MEAN)  # where a panel would stay empty
     panels: dict[str, Lines] = {}
     if not baselines:
         panels[f"Accuracy of each view, by round{_of_how_many(result)}"] = {
@@ -102,7 +105,7 @@ def accuracy_figure(result: Result, baselines: Sequence[Result] = ()) -> Figure:
             axes.set_xlabel("round")
             axes.set_ylabel("accuracy" if number % columns == 0 else "")
             axes.set_title(title, color=colours.get(examinees[number], "black") if baselines else "black")
-        figure.suptitle(heading(result), fontsize=12)
+        figure.suptitle(_title(result), fontsize=12)
     return figure
 
 
@@ -128,7 +131,7 @@ def bytes_figure(results: Sequence[Result]) -> Figure:
             axes.set_title(title)
             axes.set_xlabel("bytes sent and received so far, all views")
         grid[0].set_ylabel("accuracy")
-        figure.suptitle(f"Accuracy by bytes: {heading(results[0]).partition(' on ')[2]}", fontsize=12)
+        figure.suptitle(f"Accuracy by bytes: {_title(results[0]).partition(' on ')[2]}", fontsize=12)
     return figure
 
 
@@ -159,13 +162,13 @@ def confusion_figure(result: Result) -> Figure:
         empty = any((table.sum(1) == 0).any() for table in result.confusion.values())
         bar.set_label("share of the true class" + (" (grey: no clips)" if empty else ""))
         bar.outline.set_visible(False)  # type: ignore[operator]
-        figure.suptitle(f"Who is taken for what: {heading(result)}{_of_how_many(result)}", fontsize=12)
+        figure.suptitle(f"Who is taken for what: {_title(result)}{_of_how_many(result)}", fontsize=12)
     return figure
 
 
 def view_colours(views: Sequence[str]) -> dict[str, str]:
-    """A colour for each view, by name order, and black for the views fused."""
-    return dict(zip(sorted(views), cycle(VIEW_COLOURS), strict=False)) | {FUSED: "#000000"}
+    """A colour for each view, by name order, and black for all of them together."""
+    return dict(zip(sorted(views), cycle(VIEW_COLOURS), strict=False)) | {FUSED: "#000000", MEAN: "#000000"}
 
 
 # Lines
@@ -263,7 +266,9 @@ def _confusion(axes: Axes, table: Int[np.ndarray, "K K"]) -> Any:
     axes.set_facecolor("#eeeeee")
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for k in range(len(table)):  # where a right answer lies
-        axes.add_patch(Rectangle((k - 0.5, k - 0.5), 1, 1, fill=False, edgecolor="#9a9a9a", linewidth=0.6))
+        frame = Rectangle((k - 0.5, k - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=1.2)
+        frame.set_path_effects([withStroke(linewidth=3.0, foreground="#333333")])  # seen on light and on dark cells
+        axes.add_patch(frame)
     if len(table) <= _READABLE_CLASSES:
         for (row, column), share in np.ndenumerate(shares):
             if share > 0:
@@ -315,7 +320,12 @@ def _of_how_many(result: Result) -> str:
 
 
 def _named(view: str) -> str:
-    return "all fused" if view == FUSED else view
+    return {FUSED: "all fused", MEAN: "mean of the views"}.get(view, view)
+
+
+def _title(result: Result) -> str:
+    share = label_share(result)
+    return heading(result) + (f", {100 * share:g} % of the labels" if share is not None else "")
 
 
 def _save(figure: Figure, path: Path) -> Path:

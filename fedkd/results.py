@@ -88,6 +88,13 @@ def load(folder: str | Path) -> Result:
     return Result(folder, summary, _rounds(folder), confusion)
 
 
+def only_run(folder: str | Path) -> Path:
+    """The one result folder at or below `folder`; `folder` itself where there are none or several."""
+    folder = Path(folder).expanduser()
+    inside = _inside(folder)
+    return inside[0].parent if len(inside) == 1 else folder
+
+
 def by_view(result: Result) -> pd.DataFrame:
     """One row a view (those that train, those that are examined), then FUSED.
 
@@ -159,6 +166,12 @@ def heading(result: Result) -> str:
     return f"{s['method']} on {s['dataset']} ({s['protocol']}), seed {s['seed']}"
 
 
+def label_share(result: Result) -> float | None:
+    """Share of its clips that each view labels itself, where the data set has such a setting."""
+    share = _settings(result).get("data.labels")
+    return float(share) if isinstance(share, int | float) else None
+
+
 # Figures for people
 
 
@@ -223,10 +236,14 @@ def _found(folder: Path) -> str:
     """What is there in place of a result folder, and what to do about it."""
     if not folder.is_dir():
         return f"there is no folder {folder}; give the one that `fedkd run` printed"
-    inside = sorted(folder.glob("**/summary.json"), key=lambda path: path.stat().st_mtime)
-    if inside:
+    if inside := _inside(folder):
         return f"{folder} holds {len(inside)} of them; give one, for example {inside[-1].parent}"
     return f"{folder} has none; give the folder that `fedkd run` printed"
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The summaries below a folder, the latest last."""
+    return sorted(folder.glob("**/summary.json"), key=lambda path: path.stat().st_mtime)
 
 
 def _rounds(folder: Path) -> pd.DataFrame:

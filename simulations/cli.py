@@ -19,6 +19,7 @@ from fedkd.data.check import DataReport, render
 from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import load as read
+from fedkd.results import only_run
 from simulations.local import cores
 from simulations.remarks import show_plainly
 from simulations.settings import settings
@@ -72,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     nets = verbs.add_parser("models", help="every student and teacher: parameters, and multiply-adds a clip")
     nets.set_defaults(act=_models)
     shown = verbs.add_parser("show", help="print results again: fedkd show RESULT [RESULT ...]")
-    shown.add_argument("results", nargs="+", metavar="RESULT", help="a result folder")
+    shown.add_argument(
+        "results", nargs="+", metavar="RESULT", help="a result folder, or one with a single result in it"
+    )
     shown.add_argument("--format", choices=("text", "json"), default="text", help="json: what summary.json holds")
     shown.add_argument(
         "--report", action="store_true", help="make the first's plots and report anew, beside the others"
@@ -89,14 +92,42 @@ def _run(asked: argparse.Namespace) -> int:
     combinations = list(expand(asked.overrides)) if asked.multirun else [list(asked.overrides)]
     for overrides in combinations:
         load(overrides)  # a sweep with a mistake in it should fail before its first run
+        _note_idle_teacher(overrides)
     folders: list[Path] = []
+    failed: list[str] = []
     for overrides in combinations:
-        folders.append(run_one(overrides))
+        try:
+            folders.append(run_one(overrides))
+        except UserError as error:
+            if len(combinations) == 1:
+                raise
+            failed.append(_what_differs(overrides, combinations))
+            print(f"{failed[-1]} failed: {error}", file=sys.stderr)
+            continue
         report(folders[-1], folders[:-1])
         print_results(folders[-1:])
     if len(folders) > 1:
         print_results(folders)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(combinations)} runs failed, the others are done: {'; '.join(failed)}.")
     return 0
+
+
+def _what_differs(overrides: Sequence[str], combinations: Sequence[Sequence[str]]) -> str:
+    """A run of a sweep, by what tells it from the others."""
+    common = set(combinations[0]).intersection(*combinations)
+    return " ".join(word for word in overrides if word not in common)
+
+
+def _note_idle_teacher(overrides: Sequence[str]) -> None:
+    """Say so where somebody typed a teacher that the strategy has no use for; a sweep may well pass by such a one."""
+    cfg = load(overrides)
+    typed = any(word.startswith("teacher=") for word in overrides)
+    if typed and cfg.teacher.model is not None and not cfg.strategy.teacher:
+        print(
+            f"note: strategy={cfg.strategy.name} has no use for a teacher; strategy.teacher=true gives it one.",
+            file=sys.stderr,
+        )
 
 
 def _data(asked: argparse.Namespace) -> int:
@@ -138,7 +169,7 @@ def _models(asked: argparse.Namespace) -> int:
 
 
 def _show(asked: argparse.Namespace) -> int:
-    folders = [Path(result) for result in asked.results]
+    folders = [only_run(result) for result in asked.results]
     if asked.report:
         report(folders[0], folders[1:])
     if asked.format == "text":
@@ -152,14 +183,19 @@ def _show(asked: argparse.Namespace) -> int:
 def run_one(overrides: Sequence[str], *, results_dir: str | None = None, name: str | None = None) -> Path:
     """One run in the place that the overrides name; its result folder."""
     cfg = load(overrides)
-    folder = new_folder(results_dir or cfg.results_dir, name or cfg.name, overrides)
+    folder = new_folder(results_dir or cfg.results_dir, name or str(cfg.name), overrides)
     paths = {"data_dir": cfg.data_dir, "teaching.file": cfg.teaching.file}  # a place may run elsewhere
     if "prepared_dir" in cfg.data:
         paths["data.prepared_dir"] = cfg.data.prepared_dir
     absolute = [f"{key}='{Path(path).expanduser().absolute()}'" for key, path in paths.items() if path is not None]
     views = build(load([*overrides, *absolute]).data).view_names()
     settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
-    build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
+    try:
+        build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
+    except BaseException:
+        if folder.exists():
+            print(f"what the failed run wrote is in {folder}", file=sys.stderr)
+        raise
     return folder
 
 

@@ -6,6 +6,7 @@ answers give the same bits in every place. A failure is an answer too: it is giv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from flwr.app import ConfigRecord, Message
@@ -86,5 +87,17 @@ def _reason(reply: Message) -> str:
 
 def too_few(answered: int, asked: int, needed: int, when: str, failures: Failures) -> str:
     """The sentence that ends a run for want of answers."""
-    reasons = "; ".join(sorted(set(failures.values()))) or "no node serves the others"
-    return f"{answered} of {asked} views answered {when}, {needed} needed: {reasons}"
+    why = reasons(failures) or "no node serves the others"
+    return f"{answered} of {asked} views answered {when}, {needed} needed: {why}."
+
+
+def reasons(failures: Failures) -> str:
+    """Each reason once; where views give one that differs in their names only, in the words of the first of them."""
+    alike: dict[str, list[str]] = {}
+    for view, reason in sorted(failures.items()):
+        alike.setdefault(re.sub(rf"\b{re.escape(view)}\b", "", reason), []).append(view)
+    said = []
+    for without_name, (first, *others) in alike.items():
+        named = without_name != failures[first] and others
+        said.append(failures[first].rstrip(".") + (f" (so do {', '.join(others)})" if named else ""))
+    return "; ".join(sorted(said))

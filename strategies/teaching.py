@@ -26,7 +26,7 @@ from fedkd.learn.lesson import plain_lesson
 from fedkd.types import Clips
 from fedkd.wire import Letter, number, pack_weights, unpack_weights
 from strategies.fedavg import average
-from strategies.post import Post
+from strategies.post import Post, reasons
 
 
 def federate(
@@ -39,8 +39,8 @@ def federate(
         answers, failures = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
         taught = {view: letter for view, letter in answers.items() if number(letter["tally"], "count")}
         if not taught:
-            reasons = "; ".join(sorted(set(failures.values()))) or "no view has a label"
-            raise UserError(f"no view could teach the teacher in round {round}: {reasons}")
+            why = reasons(failures) or "no view has a label"
+            raise UserError(f"no view could teach the teacher in round {round}: {why}.")
         states = [unpack_weights(letter["weights"]) for letter in taught.values()]
         weights = pack_weights(average(states, [num_clips[view] for view in taught]))
         told = {view: {"weights": weights} for view in first}

@@ -59,6 +59,14 @@ def test_a_net_that_cannot_take_the_clips(capsys: pytest.CaptureFixture, tmp_pat
     assert "PoseNet cannot be made: A net over a skeleton needs clips [T J D]" in said
 
 
+def test_a_teacher_that_a_strategy_ignores_is_noted(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    job = ("data=tiny", "student=imu_tcn", "rounds=1", "place.workers=1", f"results_dir={tmp_path}")
+    assert main(["run", *job, "strategy=fedavg", "teacher=tcn"]) == 0
+    assert "strategy=fedavg has no use for a teacher" in capsys.readouterr().err
+    assert main(["run", *job, "strategy=fedavg", "teacher=none"]) == 0
+    assert "no use for" not in capsys.readouterr().err
+
+
 def test_too_few_views(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     said = fails(capsys, "run", "data=synthetic", "data.views=1", f"results_dir={tmp_path}")
     assert "needs 2 or more views" in said and not list(tmp_path.iterdir())
@@ -105,6 +113,22 @@ def test_all_clients_fail_and_say_why(capsys: pytest.CaptureFixture, tmp_path: P
     [folder] = tmp_path.rglob("summary.json")
     summary = json.loads(folder.read_text())
     assert summary["status"] == "failed" and "teacher's weights" in summary["reason"]
+
+
+def test_a_failed_run_says_where_its_record_is(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    lost = ("data.broken_view=v02", "min_views=3", "place.workers=1", f"results_dir={tmp_path}")
+    assert main(["run", *JOB, *lost]) == 2
+    [summary] = tmp_path.rglob("summary.json")
+    assert f"what the failed run wrote is in {summary.parent}\n" in capsys.readouterr().err
+
+
+def test_a_sweep_goes_on_after_a_failed_run_and_names_it(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    sweep = ("data.broken_view=v02,v09,null", "strategy=alone", "min_views=2", "place.workers=1")
+    assert main(["run", "-m", *JOB, *sweep, f"results_dir={tmp_path}"]) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith("fedkd: 1 of 3 runs failed, the others are done: data.broken_view=v09")
+    assert "data.broken_view=v09 failed: tiny has the views" in said.err
+    assert "broken_view=v02" in said.out.splitlines()[-2] and "broken_view=None" in said.out.splitlines()[-1]
 
 
 FILLING = """

@@ -1,6 +1,9 @@
 """The floors of the house: who may import whom (README, "The map of the house")."""
 
 import ast
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ FLOORS = [
     {"losses", "consensus", "privacy", "metrics"},
     {"models", "data"},
     {"learn"},
-    {"wire", "config", "record", "assemble", "results", "plots", "report"},
+    {"wire", "config", "ranges", "record", "assemble", "results", "plots", "report"},
 ]
 APART = ({"losses", "consensus", "privacy", "metrics"}, {"models", "data"})
 """Neighbours on one floor that must not import each other."""
@@ -27,6 +30,9 @@ ONLY_IN = {
     "ray": ("simulations/",),
     "hydra": ("fedkd/config.py", "simulations/cli.py"),
 }
+
+DISTRIBUTIONS = {"PIL": "pillow", "hydra": "hydra-core", "yaml": "pyyaml"}
+"""Packages whose distribution has another name."""
 
 
 def imported(path: Path) -> set[str]:
@@ -64,3 +70,13 @@ def test_imports_point_down(path: Path) -> None:
             if floor(other) >= 0:
                 assert floor(other) <= floor(mine), f"{here} imports upwards: {other}"
                 assert not any({mine, other} <= apart for apart in APART), f"{here} imports its neighbour {other}"
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["rgb"]]
+    declared = {re.split(r"[\[<>=~! ]", requirement)[0].lower() for requirement in asked}
+    bench = {"bare", "pfl"}  # run by another Python, beside their own files
+    modules = {module.split(".")[0] for path in SOURCES for module in imported(path)}
+    for package in modules - set(sys.stdlib_module_names) - set(MAY) - bench:
+        assert DISTRIBUTIONS.get(package, package) in declared, f"{package} is imported, but pyproject.toml lacks it"

@@ -134,7 +134,7 @@ def test_too_few_views_end_the_run(monkeypatch, tmp_path):
 
 
 def test_more_views_than_there_are_cannot_be_asked_for(tmp_path):
-    with pytest.raises(UserError, match="min_views is from 1 to the number of views, 3, got 4"):
+    with pytest.raises(UserError, match="min_views must be at most 3, the number of views, got 4"):
         run(tmp_path, "place.workers=1", "min_views=4")
     assert not list(tmp_path.iterdir())
 

@@ -40,6 +40,20 @@ def test_a_panel_a_view_and_one_for_the_fused(tmp_path: Path) -> None:
     assert [label.get_text() for label in confusion[0].get_yticklabels()] == run.summary["classes"]
 
 
+def test_a_panel_that_would_stay_empty_holds_the_mean(tmp_path: Path) -> None:
+    run, baseline = (
+        load(record_run(tmp_path / name, method=name, views=[*VIEWS, "absent"])) for name in ("distil", "alone")
+    )
+    panels = accuracy_figure(run, [baseline]).axes
+    assert [axes.get_title("left") for axes in panels][-2:] == ["all fused", "mean of the views"]
+    assert panels[-1].texts[0].get_text() == "distil: 75%"
+
+
+def test_the_title_says_seed_and_share_of_labels(tmp_path: Path) -> None:
+    figure = accuracy_figure(load(record_run(tmp_path / "run")))
+    assert figure.get_suptitle() == "distil on toy (by_subject), seed 0, 10 % of the labels"
+
+
 def test_a_view_has_one_colour_whoever_asks() -> None:
     assert view_colours(["b", "a"]) == view_colours(["a", "b"])
     assert len(set(view_colours(list("abcdef")).values())) == 7  # six views, and the fused

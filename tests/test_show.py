@@ -91,6 +91,16 @@ def test_the_command_prints_what_is_on_disk(tmp_path: Path, capsys: pytest.Captu
     assert "there is no folder" in capsys.readouterr().err
 
 
+def test_the_folder_above_the_only_result_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record_run(tmp_path / "distil" / "run")
+    assert main(["show", str(tmp_path / "distil"), "--report"]) == 0
+    assert "distil on toy" in capsys.readouterr().out
+    assert (tmp_path / "distil" / "run" / "report.html").exists()
+    record_run(tmp_path / "distil" / "again")
+    assert main(["show", str(tmp_path / "distil")]) == 2
+    assert "holds 2 of them" in capsys.readouterr().err
+
+
 def test_the_command_puts_baselines_into_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, baseline = record_run(tmp_path / "run"), record_run(tmp_path / "alone", method="alone")
     assert main(["show", str(run), str(baseline), "--report"]) == 0

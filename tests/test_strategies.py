@@ -18,7 +18,7 @@ from strategies.enrol import event_letters
 from strategies.exam import Marks, fuse
 from strategies.fedavg import FedAvg, average
 from strategies.ledger import Ledger
-from strategies.post import Post
+from strategies.post import Post, reasons
 from strategies.roster import Roster, deal
 from strategies.views import Setting
 
@@ -110,6 +110,13 @@ def test_the_ledger_counts_every_byte_once() -> None:
     everything = sum(r.count_bytes() for r in content.values())
     assert ledger.totals() == (0, everything)
     assert ledger.of(1, "v01")[1] + ledger.of(1, "v02")[1] == everything
+
+
+def test_a_reason_that_several_views_give_is_given_once() -> None:
+    lost = {view: f"{view} recorded no skeleton; choose another teacher=." for view in ("v02", "v01", "v03")}
+    assert reasons(lost) == "v01 recorded no skeleton; choose another teacher= (so do v02, v03)"
+    assert reasons({"v01": "no power.", "v02": "no power.", "v03": "no light"}) == "no light; no power"
+    assert reasons({}) == ""
 
 
 # Event labels

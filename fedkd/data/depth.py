@@ -5,15 +5,16 @@ clip = small_clip(depth, frames=16, side=48)          # uint16 [H W T] millimetr
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import UInt8, UInt16
+from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample
 
-from fedkd.data.rgb import RgbAugment
+from fedkd.data.skeleton_augment import Draw, drawn_moments
 
 MIDDLE, STEP = 128.0, 8.0
 """The grey of the clip's median distance; millimetres that one grey stands for. 0 is the background."""
@@ -51,20 +52,56 @@ def _cut(frame: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
     return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DepthAugment:
-    """Clips moved in the picture and in depth; no mirror image, for actions that tell left from right.
+    """Clips as of another person, before a camera that stands or hangs a little elsewhere.
 
-    shift   pixels, at most, in each direction.
-    nearer  greys, at most, by which the person comes nearer or goes away.
+    No mirror image, for actions that tell left from right. All ranges are symmetric about "no change", drawn uniformly
+    and anew for each clip.
+
+    roll     degrees, in the picture.
+    zoom     share by which the picture grows or shrinks.
+    stretch  share by which it grows or shrinks in width alone.
+    shear    how far x follows y.
+    shift    share of the picture's side, in each direction.
+    nearer   greys by which the person comes nearer or goes away.
+    crop     shortest share of the clip that is kept, anywhere in it, and stretched to the full length.
     """
 
-    shift: int = 3
+    roll: float = 10.0
+    zoom: float = 0.15
+    stretch: float = 0.1
+    shear: float = 0.1
+    shift: float = 0.08
     nearer: float = 20.0
+    crop: float = 0.75
 
     def __call__(self, x: UInt8[Tensor, "B T H W C"], generator: torch.Generator) -> UInt8[Tensor, "B T H W C"]:
-        """The clips, each moved anew."""
-        x = RgbAugment(flip=0.0, shift=self.shift).moved(x, generator)
-        by = (torch.rand(len(x), generator=generator) * 2 - 1) * self.nearer
-        moved = (x + by[:, None, None, None, None]).clamp(1, 255).to(torch.uint8)
-        return torch.where(x > 0, moved, x)
+        """The clips, each changed in its own way."""
+        draw = Draw(len(x), generator)
+        x = at_moments(x, drawn_moments(x.shape[1], self.crop, 0.0, draw))
+        x = resampled(x, self._other_pictures(draw))
+        nearer = draw.around(self.nearer)[:, None, None, None, None]
+        return torch.where(x > 0, (x + nearer).clamp(1, 255).to(torch.uint8), x)
+
+    def _other_pictures(self, draw: Draw) -> Float[Tensor, "B 2 3"]:
+        """For each place in the new picture, from -1 to 1, its place in the old one."""
+        angle, size = draw.around(math.radians(self.roll)), 1 + draw.around(self.zoom)
+        width, lean = size * (1 + draw.around(self.stretch)), draw.around(self.shear)
+        right, down = draw.around(2 * self.shift), draw.around(2 * self.shift)
+        rows = [angle.cos() * width, lean - angle.sin() * size, right, angle.sin() * width, angle.cos() * size, down]
+        return torch.stack(rows, -1).view(-1, 2, 3)
+
+
+def resampled(x: UInt8[Tensor, "B T H W C"], places: Float[Tensor, "B 2 3"]) -> UInt8[Tensor, "B T H W C"]:
+    """Each pixel takes the nearest one's value, because a mean of person and background is neither; 0 from outside."""
+    _, frames, height, width, channels = x.shape
+    pictures = x.permute(0, 1, 4, 2, 3).flatten(1, 2).float()  # B TC H W
+    grid = affine_grid(places, [len(x), frames * channels, height, width], align_corners=False)
+    taken = grid_sample(pictures, grid, mode="nearest", align_corners=False)
+    return taken.to(torch.uint8).unflatten(1, (frames, channels)).permute(0, 1, 3, 4, 2)
+
+
+def at_moments(x: UInt8[Tensor, "B T H W C"], moments: Float[Tensor, "B T"]) -> UInt8[Tensor, "B T H W C"]:
+    """Each clip's frames nearest to its own moments."""
+    return x[torch.arange(len(x))[:, None], moments.round().long()]

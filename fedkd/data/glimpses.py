@@ -39,6 +39,17 @@ class SkeletonGlimpses:
 
 
 @dataclass(frozen=True, slots=True)
+class PartGlimpses:
+    """Four parts of clips of pictures, each stretched to the full length by its nearest frames."""
+
+    def __call__(self, clips: UInt8[Tensor, "N T H W C"]) -> Iterator[UInt8[Tensor, "N T H W C"]]:
+        """The looks, one after the other."""
+        last = clips.shape[1] - 1
+        for start, end in PARTS:
+            yield clips[:, torch.linspace(start * last, end * last, last + 1).round().long()]
+
+
+@dataclass(frozen=True, slots=True)
 class MirrorGlimpses:
     """Two looks at pictures: as they are and mirrored."""
 

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fedkd.skeleton import SKELETONS
@@ -50,8 +50,8 @@ class SkeletonAugment:
 
     def __call__(self, x: Float[Tensor, "B T J D"], generator: torch.Generator) -> Float[Tensor, "B T J D"]:
         """Clips [B T J D], D = 2 or 3, each changed in its own way."""
-        draw = _Draw(len(x), generator)
-        x = retimed(x, _moments(x.shape[1], self.crop, self.warp, draw))
+        draw = Draw(len(x), generator)
+        x = retimed(x, drawn_moments(x.shape[1], self.crop, self.warp, draw))
         if self.flip:  # a sensor has no mirror image
             x = torch.where(draw.chance(self.flip)[:, None, None, None], mirrored(x), x)
         camera = self._moved_camera(draw) if x.shape[-1] == 3 else self._moved_picture(draw)
@@ -60,13 +60,13 @@ class SkeletonAugment:
         spread = (x - x.mean((1, 2), keepdim=True)).square().mean((1, 2, 3), keepdim=True).sqrt()
         return x + torch.randn(x.shape, generator=generator) * self.jitter * spread
 
-    def _moved_camera(self, draw: _Draw) -> Float[Tensor, "B 3 3"]:
+    def _moved_camera(self, draw: Draw) -> Float[Tensor, "B 3 3"]:
         turn = rotations(draw.around(math.radians(self.turn)), axis=1)
         tilt = rotations(draw.around(math.radians(self.tilt)), axis=0)
         roll = rotations(draw.around(math.radians(self.tilt)), axis=2)
         return roll @ tilt @ turn
 
-    def _moved_picture(self, draw: _Draw) -> Float[Tensor, "B 2 2"]:
+    def _moved_picture(self, draw: Draw) -> Float[Tensor, "B 2 2"]:
         roll = rotations(draw.around(math.radians(self.roll)), axis=2)[:, :2, :2]
         lean = draw.around(self.shear)
         narrow = 1 - self.squeeze * draw.uniform()
@@ -75,8 +75,8 @@ class SkeletonAugment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Draw:
-    """One random number for each clip of a batch."""
+class Draw:
+    """One random number for each clip of a batch, each time anew."""
 
     num_clips: int
     generator: torch.Generator
@@ -89,7 +89,8 @@ class _Draw:
         """In [-limit, limit)."""
         return (2 * self.uniform() - 1) * limit
 
-    def chance(self, probability: float) -> Tensor:
+    def chance(self, probability: float) -> Bool[Tensor, "B"]:
+        """True with this probability."""
         return self.uniform() < probability
 
 
@@ -121,7 +122,7 @@ def retimed(x: Float[Tensor, "B T J D"], moments: Float[Tensor, "B T"]) -> Float
     return torch.lerp(x[row, left], x[row, right], (moments - left)[..., None, None])
 
 
-def _moments(num_frames: int, crop: float, warp: float, draw: _Draw) -> Float[Tensor, "B T"]:
+def drawn_moments(num_frames: int, crop: float, warp: float, draw: Draw) -> Float[Tensor, "B T"]:
     """Increasing moments, in frames, within a random part of the clip."""
     length = crop + (1 - crop) * draw.uniform()
     start = (1 - length) * draw.uniform()
