@@ -5,6 +5,8 @@
 
 Other programs read it: the format is stable. Every file is whole at any moment: tables grow by whole lines, the others
 are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"`` and the reason.
+Accuracies in summary.json are of the last exam: `accuracy` of each view's student, `accuracy_teacher` of its host's
+first teacher (empty where none was taught or could see the clips), `accuracy_fused` of the views' students together.
 """
 
 from __future__ import annotations

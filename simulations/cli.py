@@ -98,13 +98,13 @@ def _run(asked: argparse.Namespace) -> int:
     for overrides in combinations:
         try:
             folders.append(run_one(overrides))
+            report(folders[-1], folders[:-1])
         except UserError as error:
             if len(combinations) == 1:
                 raise
             failed.append(_what_differs(overrides, combinations))
             print(f"{failed[-1]} failed: {error}", file=sys.stderr)
             continue
-        report(folders[-1], folders[:-1])
         print_results(folders[-1:])
     if len(folders) > 1:
         print_results(folders)

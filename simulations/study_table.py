@@ -35,9 +35,10 @@ def report(done: Sequence[Done], command: str, against: str | None) -> str:
     """The table, headed by the command that made it and by what it stands on."""
     answers = pd.concat([_answers(run) for run in done])
     about = done[0].result.summary
+    protocols = dict.fromkeys(run.result.summary["protocol"] for run in done)
     lost = sum(bool(run.result.failures) for run in done)
     scope = [
-        f"{about['dataset']}, {about['protocol']}, {about['split']} split",
+        f"{about['dataset']}, {', '.join(protocols)}, {about['split']} split",
         f"{answers['seed'].nunique()} seeds, {answers['subject'].nunique()} subjects, {len(done)} runs",
         *([f"{lost} of them lost a view"] if lost else []),
         f"commit {', '.join(sorted({_commit(run) for run in done}))}",
