@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from fedkd.models._graph import adjacency
+from fedkd.models.branches import Branches
 from fedkd.models.ctrgcn import CtrGcn, RefinedGraphConv
 from fedkd.models.multistream import STREAMS, MultiStream, read
 from fedkd.models.stgcn import StGcn
@@ -179,6 +180,7 @@ def test_temporal_shift_moves_channels_between_frames_of_a_clip_only() -> None:
         (lambda: StGcn(4, (8, 20, 3), base_channels=4), "at least 6"),
         (lambda: CtrGcn(4, (8, 20, 3), base_channels=6), "divisible by its 4"),
         (lambda: Tcn(4, (8, 12), channels=12), "divisible by 8"),
+        (lambda: Branches(4, (8, 20, 3), parts=[20, -1], nets=[Tcn, Tcn]), "a net for each part"),
         (lambda: MultiStream(4, (8, 20, 3), net=Tcn, streams=("optical flow",)), "streams among"),
         (lambda: VideoNet(4, (8, 32, 32, 3), name="resnet18"), "a name among"),
         (lambda: VideoNet(4, (4, 64, 64, 3), name="s3d"), "5 frames"),
