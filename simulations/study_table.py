@@ -8,7 +8,7 @@ A row of the table is a condition: a strategy, and what else tells its runs from
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -56,7 +56,9 @@ def runs_table(done: Sequence[Done]) -> pd.DataFrame:
     summaries = [(run.condition, run.result.summary) for run in done]
     rows = [
         {METHOD: condition} | {key: summary[key] for key in keys}
-        | {f"accuracy_{view}": x for view, x in summary["accuracy"].items()} | {key: summary[key] for key in last}
+        | {f"accuracy_{view}": x for view, x in summary["accuracy"].items()}
+        | {f"teacher_{view}": x for view, x in summary.get("accuracy_teacher", {}).items()}
+        | {key: summary[key] for key in last}
         for condition, summary in summaries
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -73,7 +75,8 @@ def _answers(run: Done) -> pd.DataFrame:
 def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> Iterator[str]:
     views = [view for view in sorted(answers["view"].unique()) if view != FUSED]
     versus = [] if against is None else [f"mean minus {against}", f"fused minus {against}"]
-    header = ["method", *views, "mean", "fused", "bytes a run", *versus]
+    taught = any(run.result.summary.get("accuracy_teacher", {}) for run in done)
+    header = ["method", *views, "mean", "fused", *(["teachers' mean"] if taught else []), "bytes a run", *versus]
     yield "| " + " | ".join(header) + " |"
     yield "|" + "---|" * len(header)
     for method in dict.fromkeys(run.condition for run in done):
@@ -81,7 +84,9 @@ def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> 
         by_seed = mine.groupby(["seed", "view"])["right"].mean().unstack() * 100
         cells = [_spread(by_seed[view]) for view in views]
         cells += [_spread(by_seed[views].mean(axis=1)), _spread(by_seed[FUSED])]
-        cells.append(_bytes(run.result for run in done if run.condition == method))
+        results = [run.result for run in done if run.condition == method]
+        cells += [_teachers(results)] if taught else []
+        cells.append(_bytes(results))
         if against is not None:
             compared = ([], []) if method == against else (views, [FUSED])
             cells += [_difference(answers, over, method, against) if over else "" for over in compared]
@@ -92,7 +97,17 @@ def _spread(values: pd.Series[float]) -> str:
     return f"{values.mean():.1f} ± {values.std():.1f}" if len(values) > 1 else f"{values.mean():.1f}"
 
 
-def _bytes(results: Iterable[Result]) -> str:
+def _teachers(results: Sequence[Result]) -> str:
+    """How right the views' teachers are: the mean over the views of a run, then over the runs of a seed."""
+    means = [
+        (r.summary["seed"], 100 * float(pd.Series(right).mean()))
+        for r in results
+        if (right := r.summary.get("accuracy_teacher", {}))
+    ]
+    return _spread(pd.DataFrame(means, columns=["seed", "right"]).groupby("seed")["right"].mean()) if means else "-"
+
+
+def _bytes(results: Sequence[Result]) -> str:
     sizes = [r.summary["bytes_up"] + r.summary["bytes_down"] for r in results]
     return f"{sum(sizes) / len(sizes):,.0f}"
 
