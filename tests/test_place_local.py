@@ -49,6 +49,12 @@ def test_another_seed_other_bits(reference, tmp_path):
     assert summary(run(tmp_path, "place.workers=1", "seed=1"))["digest"] != reference["digest"]
 
 
+def test_where_every_label_is_known_an_exchange_changes_nothing(tmp_path):
+    full = ("place.workers=1", "data.labels=1.0", "teacher=none")
+    alone, told = (summary(run(tmp_path / s, *full, f"strategy={s}")) for s in ("alone", "distil"))
+    assert alone["digest"] == told["digest"] and alone["accuracy"] == told["accuracy"]
+
+
 @pytest.mark.parametrize("extra", [[], ["+student.schooling.ema=0.99"], ["teaching.origin=federated"]])
 def test_a_camera_packed_into_the_context_between_messages_goes_on_with_the_same_bits(extra, monkeypatch, tmp_path):
     here = summary(run(tmp_path / "stays", "place.workers=1", *extra))
