@@ -11,7 +11,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from clients.mentor import Mentor
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.learn.course import Course, SeedPath
 from fedkd.learn.hint import Shown
 from fedkd.learn.lesson import Lesson, spread
@@ -62,6 +62,8 @@ class Camera:
         # a teacher of what this host did not record is another host's; where none sees anything, clip_shape says so
         seeing = {role: course for role, course in teachers.items() if view.train.has(course.seen)} or teachers
         self.mentors = {role: Mentor(course, self._new_teacher(course, role), view) for role, course in seeing.items()}
+        if absent := [role for role in teachers if role not in seeing]:
+            remark(f"{view.name} goes without {', '.join(absent)}: it recorded nothing that they see.")
         self.pupil = self._new_student()
 
     # What it knows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import Any
 
-from clients.camera import Camera, Habits
+from clients.camera import Camera, Habits, clip_shape
 from clients.studio import Studio
 from fedkd.assemble import mentor_courses, online_course, student_course
 from fedkd.config import build, load
@@ -60,5 +60,10 @@ def new_camera(overrides: tuple[str, ...], name: str) -> Camera:
     )
     if cfg.teaching.origin == "online":
         return Studio(everything, online_course(cfg, name), habits)
-    seen = pool(everything, share_labels=cfg.strategy.event_labels) if name == POOLED else everything[0]
-    return Camera(seen, student_course(cfg, name), mentor_courses(cfg), habits)
+    mentors = mentor_courses(cfg)
+    if name != POOLED:
+        return Camera(everything[0], student_course(cfg, name), mentors, habits)
+    seen = pool(everything, share_labels=cfg.strategy.event_labels)
+    for role, course in mentors.items():
+        clip_shape(seen, course, role)  # on a host of its own a sensor goes without the others' teachers; not here
+    return Camera(seen, student_course(cfg, name), mentors, habits)

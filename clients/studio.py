@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from clients.camera import TEACHER, Camera, Habits, clip_shape
 from fedkd.data.meet import meet
+from fedkd.data.pool import POOLED
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import Lesson, spread
 from fedkd.learn.online import Footage, OnlineCourse
@@ -25,7 +26,9 @@ class Studio(Camera):
 
     def __init__(self, views: Sequence[View], together: OnlineCourse, habits: Habits) -> None:
         self.views, self.together = views, together
-        everything, self.rows = meet(views)
+        events, self.rows = meet([view.train for view in views])
+        nobody, nothing = torch.zeros(len(events), dtype=torch.bool), events.rows(torch.arange(0))
+        everything = View(POOLED, views[0].classes, events, nobody, nothing, nothing)
         view = everything if len(views) > 1 else views[0]
         super().__init__(view, together.students, {TEACHER: together.teacher}, habits)
 

@@ -229,6 +229,11 @@ def _check(cfg: DictConfig) -> None:
             "and objective.pseudo=0.",
         ),
         (
+            not online or not any(net.get("schooling", {}).get("mixup") for net in (cfg.student, cfg.teacher)),
+            "teaching.origin=online does not mix clips, its batches are of events; set student.schooling.mixup=0 and "
+            "teacher.schooling.mixup=0.",
+        ),
+        (
             cfg.teaching.origin in ("local", "online") or cfg.teacher.model is not None,
             f"teaching.origin={cfg.teaching.origin} needs a teacher, but there is none; set teacher= or "
             "teaching.origin=local.",

@@ -39,16 +39,13 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("loss.target_weight", "loss.others_weight", "hint.distribution", "hint.correlation"), WEIGHT),
     **dict.fromkeys(("guidance.share", "guidance.threshold"), SHARE),
     "hint.share": BAR,
-    **{
-        f"{net}.schooling.{name}": allowed
-        for net in ("student", "teacher")
-        for name, allowed in {
-            "batch": COUNT, "epochs": COUNT, "learning_rate": POSITIVE,
-            "weight_decay": WEIGHT, "mixup": WEIGHT, "ema": DECAY,
-        }.items()
-    },
-}  # fmt: skip
+}
 """By the setting's name; a setting that the chosen options do not have is not asked about."""
+
+SCHOOLING: dict[str, Range] = {
+    "batch": COUNT, "epochs": COUNT, "learning_rate": POSITIVE, "weight_decay": WEIGHT, "mixup": WEIGHT, "ema": DECAY,
+}  # fmt: skip
+"""The same, below the `schooling` of every net."""
 
 MAY_BE_NULL = ("speak_every", "place.workers", "place.hosts", "place.supernodes")
 
@@ -56,7 +53,9 @@ MAY_BE_NULL = ("speak_every", "place.workers", "place.hosts", "place.supernodes"
 def refuse_out_of_range(cfg: DictConfig) -> None:
     """A UserError for the first setting whose value cannot work."""
     nothing = object()
-    for name, (words, holds) in RANGES.items():
+    nets = ("student", "teacher", *(f"{group}.{name}" for group in ("students", "assistants") for name in cfg[group]))
+    schooling = {f"{net}.schooling.{name}": allowed for net in nets for name, allowed in SCHOOLING.items()}
+    for name, (words, holds) in {**RANGES, **schooling}.items():
         value = OmegaConf.select(cfg, name, default=nothing)
         if value is nothing or (value is None and name in MAY_BE_NULL):
             continue

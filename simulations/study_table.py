@@ -81,19 +81,23 @@ def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> 
     yield "|" + "---|" * len(header)
     for method in dict.fromkeys(run.condition for run in done):
         mine = answers[answers[METHOD] == method]
-        by_seed = mine.groupby(["seed", "view"])["right"].mean().unstack() * 100
+        by_seed = mine.groupby(["seed", "view"])["right"].mean().unstack().reindex(columns=[*views, FUSED]) * 100
         cells = [_spread(by_seed[view]) for view in views]
         cells += [_spread(by_seed[views].mean(axis=1)), _spread(by_seed[FUSED])]
         results = [run.result for run in done if run.condition == method]
         cells += [_teachers(results)] if taught else []
         cells.append(_bytes(results))
         if against is not None:
-            compared = ([], []) if method == against else (views, [FUSED])
+            both = [view for view in views if {method, against} <= set(answers[METHOD][answers["view"] == view])]
+            compared = ([], []) if method == against else (both, [FUSED])
             cells += [_difference(answers, over, method, against) if over else "" for over in compared]
         yield f"| {method} | " + " | ".join(cells) + " |"
 
 
 def _spread(values: pd.Series[float]) -> str:
+    values = values.dropna()
+    if values.empty:
+        return "-"
     return f"{values.mean():.1f} ± {values.std():.1f}" if len(values) > 1 else f"{values.mean():.1f}"
 
 

@@ -58,6 +58,11 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["place.workers=0"], "place.workers must be null or a whole number, at least 1, got 0"),
         (["place.hosts=1.5"], "place.hosts must be null or a whole number"),
         (["student.schooling.batch=0"], "student.schooling.batch must be a whole number"),
+        (
+            ["experiment=progressive", "assistants.inertial.schooling.batch=0"],
+            "assistants.inertial.schooling.batch must be a whole number",
+        ),
+        (["experiment=online", "student=skeleton_transformer"], "does not mix clips"),
         (["results_dir=''"], "results_dir must name a folder"),
         (["name=a/b"], "name is one folder under results_dir"),
         (["name=.."], "name is one folder under results_dir"),

@@ -97,11 +97,11 @@ def test_attention_sums_to_one_and_a_view_that_did_not_see_has_none() -> None:
     present = torch.tensor([[True, False, True], [True, True, False], [True, True, False]])
     for attention in (ViewpointAttention(4).double(), MeanOfViews()):
         embeddings = torch.randn(3, 3, 4, dtype=DOUBLE)
-        h, weight = attention(embeddings, present)
+        weight = attention(embeddings, present)
         close(weight.sum(0), [1, 1, 1])
         assert not weight[~present].any() and weight[present].all()
         embeddings[~present] = 99.0
-        assert torch.equal(attention(embeddings, present)[0], h)
+        assert torch.equal(attention(embeddings, present), weight)
 
 
 def test_a_view_by_itself_is_what_it_is() -> None:
@@ -125,8 +125,8 @@ def test_the_server_attends_to_views_that_agree() -> None:
 def test_views_meet_at_their_events() -> None:
     first, second, _ = views("data.labels=0.5")
     second = replace(second, train=second.train.rows(torch.arange(3, 24)), shared=second.shared[3:])
-    both, rows = meet([first, second])
-    assert len(both.train) == 24 and rows[:, 0].tolist() == list(range(24))
+    both, rows = meet([first.train, second.train])
+    assert len(both) == 24 and rows[:, 0].tolist() == list(range(24))
     assert rows[:, 1].tolist() == [UNSEEN] * 3 + list(range(21))
     known = {
         event: label
@@ -134,7 +134,7 @@ def test_views_meet_at_their_events() -> None:
         for event, label in zip(view.train.ids.tolist(), view.train.labels.tolist(), strict=True)
         if label != UNKNOWN
     }
-    assert both.train.labels.tolist() == [known.get(event, UNKNOWN) for event in both.train.ids.tolist()]
+    assert both.labels.tolist() == [known.get(event, UNKNOWN) for event in both.ids.tolist()]
 
 
 def test_an_event_that_one_view_missed_is_learned_from() -> None:

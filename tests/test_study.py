@@ -1,14 +1,17 @@
 """A study runs each combination once, and its intervals are those of its subjects."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedkd.metrics.paired_bootstrap import paired_bootstrap
 from simulations.cli import main
+from simulations.study_table import Done, _table
 
 
 def test_a_method_beside_itself_differs_by_nothing() -> None:
@@ -40,6 +43,21 @@ def test_subjects_that_differ_widen_the_interval() -> None:
 def test_one_subject_cannot_be_resampled() -> None:
     with pytest.raises(ValueError, match="two or more subjects"):
         paired_bootstrap(np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)))
+
+
+def test_a_view_that_only_one_method_answered_for_is_a_dash_for_the_other() -> None:
+    rows = [
+        {"method": method, "seed": seed, "subject": subject, "view": view, "right": float(seed == subject)}
+        for method, views in (("central", ("v01", "fused")), ("distil", ("v01", "v02", "fused")))
+        for view in views
+        for seed in (0, 1)
+        for subject in (0, 1)
+    ]
+    result = SimpleNamespace(summary={"seed": 0, "bytes_up": 1, "bytes_down": 2})
+    done = [Done(method, [], result) for method in ("central", "distil")]  # type: ignore[arg-type]
+    _, _, central, distil = _table(pd.DataFrame(rows), done, "central")
+    assert central == "| central | 50.0 ± 0.0 | - | 50.0 ± 0.0 | 50.0 ± 0.0 | 3 |  |  |"
+    assert distil.count("50.0 ± 0.0") == 4 and distil.endswith("| +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |")
 
 
 @pytest.mark.slow

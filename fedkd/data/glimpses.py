@@ -1,4 +1,4 @@
-"""The same clip looked at in several ways, whose answers a net averages when it is asked.
+"""Test-time augmentation: the same clip looked at in several ways, whose answers a net averages when it is asked.
 
     for look in SkeletonGlimpses()(clips): ...      # [N T J D] each: mirrored and not, whole and in parts
 

@@ -8,24 +8,18 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from fedkd.data.pool import POOLED, told_by
-from fedkd.types import UNSEEN, Clips, View
+from fedkd.data.pool import told_by
+from fedkd.types import UNSEEN, Clips
 
 
-def meet(views: Sequence[View]) -> tuple[View, Int[Tensor, "N V"]]:
-    """All events that any of the views filmed, without streams, and each training event's row in every view's clips.
+def meet(parts: Sequence[Clips]) -> tuple[Clips, Int[Tensor, "N V"]]:
+    """All events of which any view has a clip, without streams, and each event's row among every view's clips.
 
     The row is UNSEEN where a view did not film the event. An event has the label that any of the views has for it.
     """
-    train, valid, test = (_events([getattr(view, split) for view in views]) for split in ("train", "valid", "test"))
-    rows = torch.stack([_rows_of(train.ids, view.train.ids) for view in views], dim=1)
-    shared = torch.isin(train.ids, torch.cat([view.train.ids[view.shared] for view in views]))
-    return View(POOLED, views[0].classes, train, shared, valid, test), rows
-
-
-def _events(parts: Sequence[Clips]) -> Clips:
     ids = torch.cat([part.ids for part in parts]).unique()
-    return Clips(ids, told_by(parts).classes_of(ids), {})
+    rows = torch.stack([_rows_of(ids, part.ids) for part in parts], dim=1)
+    return Clips(ids, told_by(parts).classes_of(ids), {}), rows
 
 
 def _rows_of(ids: Int[Tensor, "N"], there: Int[Tensor, "n"]) -> Int[Tensor, "N"]:

@@ -51,8 +51,8 @@ def num_maps(net: nn.Module) -> int:
     count = getattr(net, "num_maps", None)
     if not isinstance(count, int):
         raise UserError(
-            f"hints need nets that show their features, and {type(net).__name__} does not: "
-            "choose another net, or hint=none."
+            f"hints and teaching.origin=online need nets that show their features, and {type(net).__name__} does not: "
+            "choose another net, or neither."
         )
     return count
 

@@ -54,7 +54,7 @@ class Sight:
 
     def together(self, attention: nn.Module) -> tuple[Float[Tensor, "B C U"], Float[Tensor, "B K"]]:
         """One map and one answer for each event."""
-        _, weight = attention(self.maps.mean(3), self.present)  # V B
+        weight = attention(self.maps.mean(3), self.present)  # V B
         return (weight[..., None, None] * self.maps).sum(0), (weight[..., None] * self.logits).sum(0)
 
 
@@ -134,6 +134,7 @@ class OnlineCourse:
         batches = batches_of(torch.arange(len(lesson.labels)), course.schooling.batch, chance)
         students.net.train()
         guide = teacher.voice.eval() if self.teacher_first else teacher.net.train()
+        guides = teacher.taught or not self.teacher_first  # a teacher without a label to learn from has nothing to say
         with global_chance(path, "dropout", round):
             for _ in range(steps):
                 rows = next(batches)
@@ -144,8 +145,9 @@ class OnlineCourse:
                 maps, logits = seen.together(students.hints[0])
                 guide_maps, guide_logits = shown.together(teacher.hints[0])
 
-                stages = [transfer(logits, guide_logits, part, objective, listening)]
-                for hint in students.hints[1:]:
+                said = guide_logits if guides else None
+                stages = [transfer(logits, said, part, objective, listening)]
+                for hint in students.hints[1:] if guides else ():
                     features = reveal(guide, guide_maps, part.labels)
                     stages[0]["hint"] = objective.hint * hint(maps, features, part.labels, rows)
                 if len(own_clips) > 1:
@@ -190,13 +192,13 @@ def watch(
 
 def transfer(
     logits: Float[Tensor, "B K"],
-    others_logits: Float[Tensor, "B K"],
+    others_logits: Float[Tensor, "B K"] | None,
     part: Lesson,
     objective: Objective,
     listening: float,
 ) -> dict[str, Float[Tensor, "B"]]:
-    """CAT's terms on one side, but for H: what it learns by itself, and from the other side."""
-    others = others_logits.detach().softmax(1)[None]  # 1 B K
+    """CAT's terms on one side, but for H: what it learns by itself, and from the other side (None: it has no say)."""
+    others = None if others_logits is None else others_logits.detach().softmax(1)[None]  # 1 B K
     return objective.terms(logits, replace(part, teachers=others), listening)
 
 

@@ -14,28 +14,22 @@ from torch import Tensor, nn
 
 
 class ViewpointAttention(nn.Module):
-    """One embedding for an event from those of its views, however many there are."""
+    """How much each view of an event counts, however many there are."""
 
     def __init__(self, size: int, hidden: int = 64) -> None:
         super().__init__()
         self.project = nn.Linear(size, hidden)
         self.score = nn.Linear(hidden, 1, bias=False)
 
-    def forward(
-        self, embeddings: Float[Tensor, "V B E"], present: Bool[Tensor, "V B"]
-    ) -> tuple[Float[Tensor, "B E"], Float[Tensor, "V B"]]:
-        """(h, w): a view that did not see the event has weight 0; each event needs one view that did."""
+    def forward(self, embeddings: Float[Tensor, "V B E"], present: Bool[Tensor, "V B"]) -> Float[Tensor, "V B"]:
+        """w: a view that did not see the event has weight 0; each event needs one view that did."""
         scores = self.score(torch.tanh(self.project(embeddings))).squeeze(2)  # V B
-        weight = scores.masked_fill(~present, -torch.inf).softmax(0)
-        return (weight.unsqueeze(2) * embeddings).sum(0), weight
+        return scores.masked_fill(~present, -torch.inf).softmax(0)
 
 
 class MeanOfViews(nn.Module):
     """Every view that saw the event counts the same: what attention is to be compared with."""
 
-    def forward(
-        self, embeddings: Float[Tensor, "V B E"], present: Bool[Tensor, "V B"]
-    ) -> tuple[Float[Tensor, "B E"], Float[Tensor, "V B"]]:
-        """(h, w), as of `ViewpointAttention`."""
-        weight = present.to(embeddings.dtype) / present.sum(0)
-        return (weight.unsqueeze(2) * embeddings).sum(0), weight
+    def forward(self, embeddings: Float[Tensor, "V B E"], present: Bool[Tensor, "V B"]) -> Float[Tensor, "V B"]:
+        """w, as of `ViewpointAttention`."""
+        return present.to(embeddings.dtype) / present.sum(0)
