@@ -250,7 +250,7 @@ def _rounds(folder: Path) -> pd.DataFrame:
     text = _read(folder / "rounds.csv")
     text = text[: text.rfind("\n") + 1]  # a line without its end is being written just now
     header = text.partition("\n")[0].split(",")
-    if lacking := [name for name in ROUND_COLUMNS if name not in header]:
+    if lacking := [name for name in ROUND_COLUMNS if name not in (*header, *TERMS)]:  # an older fedkd had fewer terms
         raise UserError(
             f"expected the columns {','.join(ROUND_COLUMNS)} in {folder / 'rounds.csv'}, but {','.join(lacking)} "
             f"{'is' if len(lacking) == 1 else 'are'} missing; give another folder, or run again."
@@ -259,7 +259,8 @@ def _rounds(folder: Path) -> pd.DataFrame:
     types: dict[Any, Any] = {"round": "int64", **dict.fromkeys(_TEXT, "str"), **dict.fromkeys(numbers, "float64")}
     unknown = {name: [""] for name in numbers}  # nothing else: a view may well be called "nan"
     try:
-        return pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=unknown)
+        table = pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=unknown)
+        return table.reindex(columns=[*header, *(term for term in TERMS if term not in header)])
     except ValueError as error:  # pandas' own errors of parsing are ValueErrors too
         raise _broken("a table of numbers", folder / "rounds.csv", error) from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fedkd.errors import UserError
@@ -101,6 +102,13 @@ def test_a_run_before_its_first_row_is_readable(tmp_path: Path) -> None:
     result = load(tmp_path / "run")
     assert len(result.rounds) == 0
     assert list(by_view(result).index) == [*sorted(VIEWS), FUSED]
+
+
+def test_a_record_from_before_a_term_was_known_is_readable(tmp_path: Path) -> None:
+    folder = record_run(tmp_path / "run")
+    pd.read_csv(folder / "rounds.csv").drop(columns="hint").to_csv(folder / "rounds.csv", index=False)
+    result = load(folder)
+    assert result.rounds["hint"].isna().all() and result.history("left").iloc[-1] == pytest.approx(0.8)
 
 
 def test_a_dead_camera_keeps_its_row(tmp_path: Path) -> None:
