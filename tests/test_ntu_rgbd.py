@@ -364,7 +364,7 @@ class TestPyskl:
             ({"label": 7}, "its label is 7, its name says 0"),
             ({"keypoint": np.zeros((1, 4, 17, 2), np.float32)}, r"its keypoint is [1, 4, 17, 2], not [M T 25 3]"),
             ({"keypoint": np.full((1, 4, 25, 3), np.nan)}, "not finite"),
-            ({"keypoint": np.zeros((1, 4, 25, 3), object)}, "no array 'keypoint' of floating-point numbers"),
+            ({"keypoint": np.zeros((1, 4, 25, 3), int)}, "no array 'keypoint' of floating-point numbers"),
             ({"keypoint": None}, "no array 'keypoint' of floating-point numbers"),
             ({"keypoint": np.zeros((2, 4, 25, 3))}, "no frame has a body"),
         ],

@@ -28,6 +28,24 @@ class Reduces:
         return self.call, self.arguments
 
 
+class Built(Reduces):
+    """Pickled as a call, on whose result a state is then set."""
+
+    def __init__(self, call: Any, arguments: tuple[Any, ...], state: tuple[Any, ...]) -> None:
+        super().__init__(call, *arguments)
+        self.state = state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call, self.arguments, self.state
+
+
+def an_array(shape: tuple[int, ...], code: str, state: tuple[Any, ...], raw: bytes) -> Built:
+    """An array as numpy writes it, of a type whose state says what it likes."""
+    reconstruct, (_, start, kind), _ = np.zeros(1).__reduce__()  # type: ignore[misc]
+    of = Built(np.dtype, (code, False, True), state)
+    return Built(reconstruct, (np.ndarray, start, kind), (1, shape, of, False, raw))
+
+
 def written(tmp_path: Path, content: object, protocol: int = 4) -> Path:
     path = tmp_path / "clips.pkl"
     path.write_bytes(pickle.dumps(content, protocol=protocol))
@@ -122,3 +140,35 @@ def test_persistent_ids_are_refused(tmp_path: Path) -> None:
     path.write_bytes(stream.getvalue())
     with pytest.raises(UserError, match="is no whole pickle"):
         load_arrays(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_bytes_do_not_become_addresses_of_objects(tmp_path: Path, protocol: int) -> None:
+    """A type of objects whose flags deny it made numpy take the file's bytes for addresses: a crash, or worse."""
+    attack = an_array((1,), "O8", (3, "|", None, None, None, -1, -1, 0), b"A" * 8)
+    with pytest.raises(UserError, match=r"asks for numpy.dtype\('O8'\) as it is read"):
+        load_arrays(written(tmp_path, [attack], protocol))
+    for code in ("V8", "M8", "f8,O", "(2,)f8"):
+        with pytest.raises(UserError, match=r"asks for numpy.dtype\("):
+            load_arrays(written(tmp_path, [an_array((1,), code, (3, "|", None, None, None, -1, -1, 0), b"")], protocol))
+
+
+def test_of_a_types_state_the_byte_order_alone_is_believed(tmp_path: Path) -> None:
+    (array,) = load_arrays(
+        written(
+            tmp_path,
+            [an_array((1,), "f8", (3, ">", None, None, None, 4000, 1, 63), np.ones(1, ">f8").tobytes())],
+        )
+    )
+    assert array.dtype.kind == "f" and not array.dtype.hasobject and array.tolist() == [1.0]
+    (array,) = load_arrays(
+        written(tmp_path, [an_array((2,), "U1", (3, "<", None, None, None, 4000, 4, 8), b"a\0\0\0" * 2)])
+    )
+    assert array.dtype == np.dtype("<U1") and array.tolist() == ["a", "a"]
+
+
+@pytest.mark.parametrize("shape", [(2,), (-1,), (-1, -1), (2**62, 4)])
+def test_arrays_and_their_bytes_agree(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    state = (3, "<", None, None, None, -1, -1, 0)
+    with pytest.raises(UserError, match="is no whole pickle"):
+        load_arrays(written(tmp_path, [an_array(shape, "f8", state, b"\0" * 8)]))
