@@ -15,7 +15,7 @@ from fedkd.data.berkeley_mhad_files import ACTIONS, SENSORS, Recording, at_even_
 from fedkd.data.berkeley_mhad_kinect import read_pgm
 from fedkd.data.berkeley_mhad_mocap import Pose, read_pose
 from fedkd.data.pool import pool
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from fedkd.results import load as read
 from fedkd.skeleton import KINECT_V1
 from simulations.cli import run_one
@@ -85,6 +85,15 @@ def test_together_one_view_sees_all_sensors(root: Path) -> None:
     body = data.view("body", 0).train.streams["imu"]
     sensor = BerkeleyMhad(data_dir=str(root), frames=20).view("h03", 0).train.streams["imu"]
     assert body.shape[2:] == (6, 3) and body[:, :, 2:3].equal(sensor)
+
+
+def test_events_that_a_sensor_did_not_record_are_counted(root: Path) -> None:
+    for name in ("Shimmer03/acc_h03_s06_a01_r01", "Shimmer05/acc_h05_s06_a01_r01", "Shimmer05/acc_h05_s01_a01_r01"):
+        (root / "berkeley_mhad" / "Accelerometer" / f"{name}.txt").unlink()
+    data = BerkeleyMhad(data_dir=str(root), together=True, frames=20)
+    with pytest.warns(Remark, match="2 of 28 events are left out of body: h03 lacks 1, h05 lacks 2"):
+        body = data.view("body", 0)
+    assert len(body.train) == 19 and len(body.test) == 7
 
 
 def test_valid5_holds_a_training_subject_back(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,20 @@ def test_colour_videos_are_prepared_and_are_a_stream_of_the_kinect(root: Path, f
     assert set(train.labels.tolist()) == {0, 8}
     assert [round(float(clip[0].float().mean()) / 6) for clip in clips] == [people[i] for i in train.ids.tolist()]
     assert set(data.view("inertial", 0).train.streams) == {"imu"}
+
+
+def test_events_without_a_picture_are_counted(root: Path) -> None:
+    for action in (1, 9):
+        for subject in (1, 2, 3, 5, 7):
+            write_video(root / "utd_mhad" / "RGB" / f"a{action}_s{subject}_t1_color.avi", greys(16))
+    data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
+    data.prepare(lambda files, count: files)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        view = data.view("kinect", 0)
+    assert len(view.test) == 2
+    for sentence in ("10 of 861 published rgb clips", "86 of 96 events are left out of kinect: rgb lacks 86"):
+        assert sum(sentence in str(remark.message) for remark in said) == 1
 
 
 def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> None:

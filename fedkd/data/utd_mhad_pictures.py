@@ -16,9 +16,9 @@ import torch
 
 from fedkd.data.check import Broken
 from fedkd.data.depth import small_clip
-from fedkd.data.release import prepared
+from fedkd.data.release import prepared, remark_thin
 from fedkd.data.store import Make, Progress, Store, place
-from fedkd.data.utd_mhad_files import Recording, recording, who
+from fedkd.data.utd_mhad_files import PUBLISHED_CLIPS, Recording, recording, who
 from fedkd.data.video import rgb_store, sampled
 from fedkd.errors import UserError
 
@@ -45,6 +45,7 @@ def picture_recordings(folder: Path, modality: str, prepared_dir: str | None, si
     """Every clip of the folder's "depth" or "rgb", prepared before."""
     clips = prepared("utd_mhad", _store(modality, prepared_dir, side), _files(folder, modality))
     found = ((who(name, _NAMED[modality]), clip) for name, clip in clips.items())
+    remark_thin("utd_mhad", len(clips), PUBLISHED_CLIPS, f"{modality} clips", folder)
     return [recording(named, modality, torch.from_numpy(np.array(clip))) for named, clip in found if named is not None]
 
 
