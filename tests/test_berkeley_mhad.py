@@ -202,9 +202,9 @@ def test_kinects_are_prepared_once(whole: Path) -> None:
 
 
 def test_the_check_counts_every_modality_that_is_there(whole: Path) -> None:
-    report = BerkeleyMhad(data_dir=str(whole)).check()
+    report = BerkeleyMhad(data_dir=str(whole), prepared_dir=str(whole / "kept")).check()
     assert report.views == (*SENSORS, "k01", "k02", "mocap") and len(report.clips) == 9 * 28
-    assert report.events_of_all_views() == 28 and not report.notes
+    assert report.events_of_all_views() == 28 and ["not read yet" in note for note in report.notes] == [True]
     (whole / "berkeley_mhad" / "Kinect").rename(whole / "away")
     report = BerkeleyMhad(data_dir=str(whole)).check()
     assert report.views == (*SENSORS, "mocap") and ["no kinect" in note for note in report.notes] == [True]
@@ -230,9 +230,13 @@ def test_faults_of_depth_recordings_are_named(whole: Path) -> None:
         path.write_bytes(path.read_bytes()[:15] + np.full((24, 32), 9000, ">u2").tobytes())
     (kinect / "S03" / "A01" / "R01").rename(kinect / "S03" / "A01" / "R09")
     data = BerkeleyMhad(data_dir=str(whole), views=["k01", "k02"], prepared_dir=str(whole / "kept"))
+    report = data.check()
+    assert len(report.broken) == 1, "what names tell; pictures are not opened"
+    assert report.notes == ["55 depth recordings not read yet: `fedkd data prepare berkeley_mhad` reads them once"]
     reasons = [fault.reason for fault in data.prepare(quietly)]
     assert [sum(word in r for r in reasons) for word in ("1 of its 3", "truncated", "nearer", "name is not")] == [1] * 4
-    assert len(data.check().broken) == 1, "what names tell; pictures are not opened"
+    report = data.check()
+    assert len(report.broken) == 4 and sum(clip.view == "k01" for clip in report.clips) == 28 - 4 and not report.notes
     with pytest.raises(UserError, match="4 recordings are broken"):
         data.view("k01", 0)
 

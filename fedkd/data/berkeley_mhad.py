@@ -126,11 +126,11 @@ class BerkeleyMhad:
         return {event_id(self.name, r.event): r.subject for clips in self._usable().values() for r in clips}
 
     def check(self) -> DataReport:
-        """What is in the folder, whatever the protocol; of the Kinects by their files' names."""
+        """What is in the folder, whatever the protocol; of the Kinects by names and what the last `prepare` found."""
         folder = folder_of(self.data_dir)
         sensors, broken = read_folder(folder)
         poses, unposed = read_mocap(folder)
-        filmed, misnamed = recordings(folder)
+        filmed, unfilmed, waiting = recordings(folder, self.prepared_dir)
         seen = [(sensor, r.event, r.subject, r.label) for sensor in SENSORS for r in sensors[sensor]]
         seen += [(MOCAP, r.event, r.subject, r.label) for r in poses]
         seen += [(view, event, subject, action - 1) for view, event, subject, action in filmed]
@@ -141,8 +141,8 @@ class BerkeleyMhad:
         away = {_modality(view) for view in VIEWS} - {_modality(view) for view in views}
         return DataReport(
             self.name, str(folder), tuple(views), facts, PUBLISHED_EVENTS * len(views),
-            broken=[*broken, *unposed, *misnamed],
-            notes=[f"no {modality} ({FILES[modality]}): only its own views need it" for modality in sorted(away)],
+            broken=[*broken, *unposed, *unfilmed],
+            notes=[*(f"no {m} ({FILES[m]}): only its own views need it" for m in sorted(away)), *waiting],
         )  # fmt: skip
 
     def prepare(self, progress: Progress) -> list[Broken]:

@@ -51,6 +51,7 @@ from fedkd.data.mmact_files import (
     reading,
 )
 from fedkd.data.release import (
+    as_prepared,
     check_settings,
     clips_of,
     event_id,
@@ -157,21 +158,16 @@ class MMAct:
         notes = [f"{name}: no byte, as published; its performance is left out of that sensor" for name in empty[:3]]
         if len(empty) > len(notes):
             notes.append(f"... and {len(empty) - len(notes)} more without a byte")
-        waiting = 0
-        for source in (*CAMERAS, *SENSORS):
-            kept, paths = self._store(source), [r.path for r in recordings if r.source == source]
-            broken += kept.broken(paths)
-            waiting += len(kept.out_of_date(paths))
-        if waiting:
-            notes.append(f"{waiting} files not read yet: `fedkd data prepare mmact` reads them once")
-        lost = {fault.name for fault in broken}
+        kept = [(self._store(s), [r.path for r in recordings if r.source == s]) for s in (*CAMERAS, *SENSORS)]
+        unread, waiting = as_prepared(self.name, kept)
+        lost = {fault.name for fault in unread}
         whole = [r for r in recordings if named(r.path) not in lost]
         facts = [
             ClipFact(view, r.event, self.classes[r.label], f"s{r.subject:02}")
             for view in VIEWS
             for r in sorted(map(first, _by_all(view, whole)), key=lambda r: r.label)
         ]
-        return DataReport(self.name, str(folder), VIEWS, facts, broken=broken, notes=notes)
+        return DataReport(self.name, str(folder), VIEWS, facts, broken=[*broken, *unread], notes=[*notes, *waiting])
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the clips that are not there yet, of whatever source; the files that hold none."""

@@ -110,6 +110,17 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
     return {name: clips[name] for name in map(kept.named, sources)}
 
 
+def as_prepared(
+    dataset: str, kept: Iterable[tuple[Store, Sequence[Source]]], what: str = "files"
+) -> tuple[list[Broken], list[str]]:
+    """For a check, which opens none of them: sources that `prepare` could not read, a note on those it has not read."""
+    broken, waiting = [], 0
+    for store, sources in kept:
+        broken += store.broken(sources)
+        waiting += len(store.out_of_date(sources))
+    return broken, [f"{waiting} {what} not read yet: `fedkd data prepare {dataset}` reads them once"] if waiting else []
+
+
 def rows(kept: Store, clips: Mapping[str, np.ndarray], names: Sequence[str]) -> Shaped[Tensor, "N ..."]:
     """Of a store's prepared clips those of these names, as a stream."""
     stream = np.empty((len(names), *kept.shape), kept.dtype)

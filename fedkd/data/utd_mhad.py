@@ -57,7 +57,7 @@ from fedkd.data.utd_mhad_files import (
     folder_of,
     read_folder,
 )
-from fedkd.data.utd_mhad_pictures import picture_recordings, prepare_pictures
+from fedkd.data.utd_mhad_pictures import picture_faults, picture_recordings, prepare_pictures
 from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
@@ -153,7 +153,7 @@ class UtdMhad:
         }
 
     def check(self) -> DataReport:
-        """What is in the folder, whatever the protocol."""
+        """What is in the folder, whatever the protocol; of pictures what the last `prepare` found."""
         folder = folder_of(self.data_dir)
         clips, broken = read_folder(folder)
         facts = [
@@ -162,7 +162,10 @@ class UtdMhad:
             for r in sorted(clips[modality], key=lambda r: r.label)
         ]
         expected = PUBLISHED_CLIPS * len(FOLDERS)
-        return DataReport(self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken)
+        pictures, waiting = picture_faults(folder, self.prepared_dir, self.side)
+        return DataReport(
+            self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken, pictures=pictures, notes=waiting
+        )
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the depth and colour clips that are not there yet; the files that hold none."""
