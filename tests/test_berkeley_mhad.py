@@ -15,7 +15,7 @@ from fedkd.data.berkeley_mhad_files import ACTIONS, SENSORS, Recording, at_even_
 from fedkd.data.berkeley_mhad_kinect import read_pgm
 from fedkd.data.berkeley_mhad_mocap import Pose, read_pose
 from fedkd.data.pool import pool
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from fedkd.results import load as read
 from fedkd.skeleton import KINECT_V1
 from simulations.cli import run_one
@@ -85,6 +85,15 @@ def test_together_one_view_sees_all_sensors(root: Path) -> None:
     body = data.view("body", 0).train.streams["imu"]
     sensor = BerkeleyMhad(data_dir=str(root), frames=20).view("h03", 0).train.streams["imu"]
     assert body.shape[2:] == (6, 3) and body[:, :, 2:3].equal(sensor)
+
+
+def test_events_that_a_sensor_did_not_record_are_counted(root: Path) -> None:
+    for name in ("Shimmer03/acc_h03_s06_a01_r01", "Shimmer05/acc_h05_s06_a01_r01", "Shimmer05/acc_h05_s01_a01_r01"):
+        (root / "berkeley_mhad" / "Accelerometer" / f"{name}.txt").unlink()
+    data = BerkeleyMhad(data_dir=str(root), together=True, frames=20)
+    with pytest.warns(Remark, match="2 of 28 events are left out of body: h03 lacks 1, h05 lacks 2"):
+        body = data.view("body", 0)
+    assert len(body.train) == 19 and len(body.test) == 7
 
 
 def test_valid5_holds_a_training_subject_back(root: Path) -> None:
@@ -193,9 +202,9 @@ def test_kinects_are_prepared_once(whole: Path) -> None:
 
 
 def test_the_check_counts_every_modality_that_is_there(whole: Path) -> None:
-    report = BerkeleyMhad(data_dir=str(whole)).check()
+    report = BerkeleyMhad(data_dir=str(whole), prepared_dir=str(whole / "kept")).check()
     assert report.views == (*SENSORS, "k01", "k02", "mocap") and len(report.clips) == 9 * 28
-    assert report.events_of_all_views() == 28 and not report.notes
+    assert report.events_of_all_views() == 28 and ["not read yet" in note for note in report.notes] == [True]
     (whole / "berkeley_mhad" / "Kinect").rename(whole / "away")
     report = BerkeleyMhad(data_dir=str(whole)).check()
     assert report.views == (*SENSORS, "mocap") and ["no kinect" in note for note in report.notes] == [True]
@@ -221,9 +230,13 @@ def test_faults_of_depth_recordings_are_named(whole: Path) -> None:
         path.write_bytes(path.read_bytes()[:15] + np.full((24, 32), 9000, ">u2").tobytes())
     (kinect / "S03" / "A01" / "R01").rename(kinect / "S03" / "A01" / "R09")
     data = BerkeleyMhad(data_dir=str(whole), views=["k01", "k02"], prepared_dir=str(whole / "kept"))
+    report = data.check()
+    assert len(report.broken) == 1, "what names tell; pictures are not opened"
+    assert report.notes == ["55 depth recordings not read yet: `fedkd data prepare berkeley_mhad` reads them once"]
     reasons = [fault.reason for fault in data.prepare(quietly)]
     assert [sum(word in r for r in reasons) for word in ("1 of its 3", "truncated", "nearer", "name is not")] == [1] * 4
-    assert len(data.check().broken) == 1, "what names tell; pictures are not opened"
+    report = data.check()
+    assert len(report.broken) == 4 and sum(clip.view == "k01" for clip in report.clips) == 28 - 4 and not report.notes
     with pytest.raises(UserError, match="4 recordings are broken"):
         data.view("k01", 0)
 

@@ -247,6 +247,15 @@ def test_files_without_a_byte_are_counted_and_left_out(worn: Path) -> None:
     assert any("no byte" in note for note in data.check().notes) and data.check().exit_code == 0
 
 
+def test_performances_that_a_sensor_did_not_record_are_counted(worn: Path) -> None:
+    (worn / "mmact/trimmed/gyro_clip/subject17/scene1/session1/walking.csv").unlink()
+    data = of(worn, views=["phone", "watch"])
+    data.prepare(quietly)
+    with pytest.warns(Remark, match="1 of 6 events are left out of phone: gyro_clip lacks 1"):
+        view = data.view("phone", 0)
+    assert len(view.train) == 4 and len(view.test) == 1
+
+
 def test_times_are_put_in_order_and_taken_once(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text(

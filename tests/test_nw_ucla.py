@@ -547,7 +547,11 @@ class TestColours:
         for path in second.glob("*_rgb.jpg"):
             path.unlink()
         third.rename(third.with_name("a1_s1"))
+        notes = self.data(folder).check().notes
+        assert "3 films not read yet: `fedkd data prepare nw_ucla` reads them once" in notes
         broken = {fault.name: fault.reason for fault in self.data(folder).prepare(quietly)}
+        report = self.data(folder).check()
+        assert {fault.name for fault in report.pictures} == set(broken) and report.exit_code == 1
         assert "frame_2_tc_9066_rgb.jpg: it is no whole picture" in broken["a01_s01_e00_v01"]
         assert broken["a01_s01_e00_v02"] == "it holds no picture" and "as the release does" in broken["a1_s1_v03"]
         with pytest.raises(UserError, match="3 recordings are broken"):

@@ -157,7 +157,7 @@ def test_of_a_types_state_the_byte_order_alone_is_believed(tmp_path: Path) -> No
     (array,) = load_arrays(
         written(
             tmp_path,
-            [an_array((1,), "f8", (3, ">", None, None, None, 4000, 1, 63), np.float64(1).astype(">f8").tobytes())],
+            [an_array((1,), "f8", (3, ">", None, None, None, 4000, 1, 63), np.ones(1, ">f8").tobytes())],
         )
     )
     assert array.dtype.kind == "f" and not array.dtype.hasobject and array.tolist() == [1.0]

@@ -98,6 +98,12 @@ def test_files_of_one_stem_are_told_apart_by_their_name(tmp_path: Path) -> None:
     assert {name: int(clip[0, 0]) for name, clip in store.clips().items()} == {"a/clip": 0, "b/clip": 1}
 
 
+def test_two_files_of_one_name_are_refused_and_named(tmp_path: Path, files: list[Path]) -> None:
+    other = tmp_path / "elsewhere" / "clip2.bin"
+    with pytest.raises(UserError, match=rf"{files[2]} and {other} are both clip2"):
+        a_store(tmp_path).prepare([*files, other], make, quietly)
+
+
 def test_damage_and_another_recipe_are_noticed(tmp_path: Path, files: list[Path]) -> None:
     store = a_store(tmp_path)
     store.prepare(files, make, quietly)

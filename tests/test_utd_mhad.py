@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,20 @@ def test_colour_videos_are_prepared_and_are_a_stream_of_the_kinect(root: Path, f
     assert set(data.view("inertial", 0).train.streams) == {"imu"}
 
 
+def test_events_without_a_picture_are_counted(root: Path) -> None:
+    for action in (1, 9):
+        for subject in (1, 2, 3, 5, 7):
+            write_video(root / "utd_mhad" / "RGB" / f"a{action}_s{subject}_t1_color.avi", greys(16))
+    data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
+    data.prepare(lambda files, count: files)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        view = data.view("kinect", 0)
+    assert len(view.test) == 2
+    for sentence in ("10 of 861 published rgb clips", "86 of 96 events are left out of kinect: rgb lacks 86"):
+        assert sum(sentence in str(remark.message) for remark in said) == 1
+
+
 def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> None:
     videos = root / "utd_mhad" / "RGB"
     whole = write_video(videos / "a1_s1_t1_color.avi", greys(30)).read_bytes()
@@ -165,11 +180,23 @@ def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> N
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
     broken = {fault.name: fault.reason for fault in data.prepare(lambda files, count: files)}
     assert "truncated" in broken["a1_s1_t2_color"] and "its name" in broken["a28_s1_t1_color"]
+    report = data.check()
+    assert {fault.name for fault in report.pictures} == set(broken) and report.exit_code == 1 and not report.notes
+    assert f"{2 * PUBLISHED_CLIPS - 2 * 96} of {2 * PUBLISHED_CLIPS} published clips" in report.missing()[0]
     with pytest.raises(UserError, match="2 recordings are broken"):
         data.view("kinect", 0)
     (videos / "a28_s1_t1_color.avi").unlink()
     (videos / "a1_s1_t2_color.avi").write_bytes(whole)
     assert data.prepare(lambda files, count: files) == []
+
+
+def test_pictures_that_were_not_read_are_counted_by_the_check(root: Path) -> None:
+    (root / "utd_mhad" / "Depth").mkdir()
+    (root / "utd_mhad" / "Depth" / "a1_s1_t1_depth.mat").write_bytes(b"junk")
+    data = UtdMhad(data_dir=str(root), prepared_dir=str(root / "kept"))
+    assert data.check().notes == ["1 picture files not read yet: `fedkd data prepare utd_mhad` reads them once"]
+    data.prepare(lambda files, count: files)
+    assert "a1_s1_t1_depth" in [fault.name for fault in data.check().pictures] and not data.check().notes
 
 
 def test_colours_without_a_file_or_a_kinect_are_one_sentence(root: Path) -> None:

@@ -43,7 +43,17 @@ from fedkd.data.berkeley_mhad_files import (
 from fedkd.data.berkeley_mhad_kinect import KINECTS, DepthClip, kinect_clips, prepare_kinects, recordings
 from fedkd.data.berkeley_mhad_mocap import Pose, read_mocap
 from fedkd.data.check import Broken, ClipFact, DataReport
-from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, require_view
+from fedkd.data.release import (
+    check_settings,
+    clips_of,
+    event_id,
+    first,
+    labelled,
+    mask,
+    recorded_by_all,
+    refuse_broken,
+    require_view,
+)
 from fedkd.data.skeleton import centred, facing, resample
 from fedkd.data.store import Progress
 from fedkd.errors import UserError, remark
@@ -102,8 +112,8 @@ class BerkeleyMhad:
         if not recorded[name]:
             raise UserError(f"berkeley_mhad: no event was recorded by all of {', '.join(_parts(name))}.")
         split = {part: [e for e in recorded[name] if self._is(e, part)] for part in ("train", "valid", "test")}
-        elsewhere = {_first(e).event for other, events in recorded.items() if other != name for e in events}
-        shared = mask(_first(event).event in elsewhere for event in split["train"])
+        elsewhere = {first(e).event for other, events in recorded.items() if other != name for e in events}
+        shared = mask(first(event).event in elsewhere for event in split["train"])
         train, valid, test = (_clips(events, recorded[name][0], self.frames) for events in split.values())
         view = View(name, self.classes, train, shared, valid, test)
         return labelled(view, share=self.labels, seed=seed, exchanges=len(self.view_names()) > 1)
@@ -113,14 +123,14 @@ class BerkeleyMhad:
 
     def subjects(self) -> dict[int, int]:
         """event id -> subject, for whoever studies results; nobody in a federation knows it."""
-        return {_id(r.event): r.subject for clips in self._usable().values() for r in clips}
+        return {event_id(self.name, r.event): r.subject for clips in self._usable().values() for r in clips}
 
     def check(self) -> DataReport:
-        """What is in the folder, whatever the protocol; of the Kinects by their files' names."""
+        """What is in the folder, whatever the protocol; of the Kinects by names and what the last `prepare` found."""
         folder = folder_of(self.data_dir)
         sensors, broken = read_folder(folder)
         poses, unposed = read_mocap(folder)
-        filmed, misnamed = recordings(folder)
+        filmed, unfilmed, waiting = recordings(folder, self.prepared_dir)
         seen = [(sensor, r.event, r.subject, r.label) for sensor in SENSORS for r in sensors[sensor]]
         seen += [(MOCAP, r.event, r.subject, r.label) for r in poses]
         seen += [(view, event, subject, action - 1) for view, event, subject, action in filmed]
@@ -131,8 +141,8 @@ class BerkeleyMhad:
         away = {_modality(view) for view in VIEWS} - {_modality(view) for view in views}
         return DataReport(
             self.name, str(folder), tuple(views), facts, PUBLISHED_EVENTS * len(views),
-            broken=[*broken, *unposed, *misnamed],
-            notes=[f"no {modality} ({FILES[modality]}): only its own views need it" for modality in sorted(away)],
+            broken=[*broken, *unposed, *unfilmed],
+            notes=[*(f"no {m} ({FILES[m]}): only its own views need it" for m in sorted(away)), *waiting],
         )  # fmt: skip
 
     def prepare(self, progress: Progress) -> list[Broken]:
@@ -143,12 +153,10 @@ class BerkeleyMhad:
 
     def _recorded_by(self, view: str, usable: Mapping[str, Sequence[Recorded]]) -> list[dict[str, Recorded]]:
         """Each event of which a view has all its parts, by id: its recordings."""
-        by_event = {part: {r.event: r for r in usable[part]} for part in _parts(view)}
-        events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
-        return [{part: clips[event] for part, clips in by_event.items()} for event in events]
+        return recorded_by_all(self.name, view, {part: usable[part] for part in _parts(view)})
 
     def _is(self, event: Mapping[str, Recorded], split: str) -> bool:
-        return _first(event).subject in SUBJECTS_OF[self.protocol][split]
+        return first(event).subject in SUBJECTS_OF[self.protocol][split]
 
     def _usable(self) -> dict[str, tuple[Recorded, ...]]:
         """The clips of every part that some view needs; a broken folder is refused, a thin one named."""
@@ -185,23 +193,18 @@ class BerkeleyMhad:
 
 def _clips(events: Sequence[Mapping[str, Recorded]], example: Mapping[str, Recorded], frames: int) -> Clips:
     """Prepared clips of events given by id; of no events, none like `example`."""
-    first = [_first(event) for event in events]
     stream, like = _prepared(example, frames)
     clips = [_prepared(event, frames)[1] for event in events]
-    return Clips(
-        ids=torch.tensor([_id(r.event) for r in first], dtype=torch.int64),
-        labels=torch.tensor([r.label for r in first], dtype=torch.int64),
-        streams={stream: torch.stack(clips) if clips else like[None][:0]},
-    )
+    return clips_of("berkeley_mhad", events, {stream: torch.stack(clips) if clips else like[None][:0]})
 
 
 def _prepared(event: Mapping[str, Recorded], frames: int) -> tuple[str, Tensor]:
     """Its view's stream, and one event's clip of it: imu [F S 3], skeleton [F 20 3] or depth [16 48 48 1]."""
-    first = _first(event)
-    if isinstance(first, Pose):
-        return "skeleton", resample(centred(facing(first.joints)), frames)
-    if isinstance(first, DepthClip):
-        return "depth", first.depth
+    recorded = first(event)
+    if isinstance(recorded, Pose):
+        return "skeleton", resample(centred(facing(recorded.joints)), frames)
+    if isinstance(recorded, DepthClip):
+        return "depth", recorded.depth
     return "imu", torch.stack([at_even_times(r, frames) for r in event.values() if isinstance(r, Recording)], dim=1)
 
 
@@ -214,14 +217,5 @@ def _modality(part: str) -> str:
     return "kinect" if part in KINECTS else "mocap" if part == MOCAP else "accelerometer"
 
 
-def _first(event: Mapping[str, Recorded]) -> Recorded:
-    """A recording of the event; what all of them say of it is the same."""
-    return next(iter(event.values()))
-
-
 def _listed(subjects: Sequence[int] | set[int]) -> str:
     return ", ".join(map(str, sorted(subjects)))
-
-
-def _id(event: str) -> int:
-    return event_id("berkeley_mhad", event)

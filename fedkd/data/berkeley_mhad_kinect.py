@@ -21,7 +21,7 @@ from torch import Tensor
 from fedkd.data.berkeley_mhad_files import FILES, who
 from fedkd.data.check import Broken
 from fedkd.data.depth import small_clip
-from fedkd.data.release import prepared
+from fedkd.data.release import as_prepared, prepared
 from fedkd.data.store import Progress, Store, place
 
 KINECTS = {"k01": "Kin01", "k02": "Kin02"}
@@ -77,10 +77,18 @@ def last_frames(folder: Path) -> list[Path]:
     return list(last.values())
 
 
-def recordings(folder: Path) -> tuple[list[tuple[str, str, int, int]], list[Broken]]:
-    """(view, event, subject, action) of each recording by its name, and the misnamed; no picture is opened."""
-    named = [(path, _said(path)) for path in last_frames(folder)]
-    return [said for _, said in named if said], [Broken(path.name, MISNAMED) for path, said in named if not said]
+def recordings(
+    folder: Path, prepared_dir: str | None
+) -> tuple[list[tuple[str, str, int, int]], list[Broken], list[str]]:
+    """(view, event, subject, action) of each recording by its name; the misnamed and those that the last `prepare`
+    could not read; a note on those it has not read. No picture is opened.
+    """
+    paths = last_frames(folder)
+    named = {path: said for path in paths if (said := _said(path))}
+    misnamed = [Broken(path.name, MISNAMED) for path in paths if path not in named]
+    unread, waiting = as_prepared("berkeley_mhad", [(_store(prepared_dir), list(named))], "depth recordings")
+    lost = {fault.name for fault in unread}
+    return [said for path, said in named.items() if path.stem not in lost], [*misnamed, *unread], waiting
 
 
 def _said(path: Path) -> tuple[str, str, int, int] | None:

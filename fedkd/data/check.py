@@ -50,6 +50,7 @@ class DataReport:
     expected   the number of clips there should be, None where nobody published it.
     copies     {clip: the clip it repeats}.
     broken     clips that cannot be used.
+    pictures   recordings that cannot be used and lie beside clips which are counted without them.
     lists      what is wrong with files that tell which clip is for what.
     notes      other faults a reader should know of, one line each.
     """
@@ -61,13 +62,14 @@ class DataReport:
     expected: int | None = None
     copies: Mapping[str, str] | None = None
     broken: Sequence[Broken] = ()
+    pictures: Sequence[Broken] = ()
     lists: Sequence[Broken] = ()
     notes: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
         """0: all that is there can be used, whatever is missing. 1: something is broken."""
-        return 1 if self.broken or self.lists else 0
+        return 1 if self.broken or self.pictures or self.lists else 0
 
     def missing(self) -> list[str]:
         """What should be there and is not, one line each."""
@@ -101,7 +103,7 @@ def render(report: DataReport) -> RenderableType:
         _counts("subject", report.views, sorted((clip.subject, clip.view) for clip in report.clips)),
     ]
     copies = [f"{copy} repeats {original}" for copy, original in (report.copies or {}).items()]
-    broken = [f"{broken.name}: {broken.reason}" for broken in (*report.lists, *report.broken)]
+    broken = [f"{broken.name}: {broken.reason}" for broken in (*report.lists, *report.broken, *report.pictures)]
     return Group(
         Text.from_markup(head),
         Text(total),

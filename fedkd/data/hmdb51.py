@@ -36,6 +36,7 @@ from fedkd.data.hmdb51_files import (
     sources_on_both_sides,
 )
 from fedkd.data.release import (
+    as_prepared,
     check_settings,
     event_id,
     labelled,
@@ -103,8 +104,8 @@ class Hmdb51:
     def check(self) -> DataReport:
         """What is in the folder, whatever the protocol; videos that `prepare` could not read are broken."""
         folder = folder_of(self.data_dir)
-        recordings, kept = read_folder(folder), self._store()
-        broken = kept.broken(r.path for r in recordings)
+        recordings = read_folder(folder)
+        broken, waiting = as_prepared(self.name, [(self._store(), [r.path for r in recordings])], "clips")
         lists: list[Broken] = []
         notes = []
         for split in SPLITS:
@@ -113,12 +114,17 @@ class Hmdb51:
             absent = len({event for event, role in roles.items() if role != "unused"} - {r.event for r in recordings})
             both = len(sources_on_both_sides(recordings, roles))
             notes += [f"{split}: {absent} listed clips are missing, {both} films or uploads are on both sides"]
-        if waiting := kept.out_of_date(r.path for r in recordings):
-            notes.append(f"{len(waiting)} clips not read yet: `fedkd data prepare hmdb51` reads them once")
         lost = {fault.name for fault in broken}
         facts = [ClipFact(VIEW, r.event, self.classes[r.label], "not told") for r in recordings if r.event not in lost]
         return DataReport(
-            self.name, str(folder), (VIEW,), facts, PUBLISHED_CLIPS, broken=broken, lists=lists, notes=notes
+            self.name,
+            str(folder),
+            (VIEW,),
+            facts,
+            PUBLISHED_CLIPS,
+            broken=broken,
+            lists=lists,
+            notes=[*notes, *waiting],
         )
 
     def prepare(self, progress: Progress) -> list[Broken]:

@@ -50,7 +50,20 @@ from fedkd.data.mmact_files import (
     read_folder,
     reading,
 )
-from fedkd.data.release import check_settings, event_id, labelled, mask, prepared, refuse_broken, require_view, rows
+from fedkd.data.release import (
+    as_prepared,
+    check_settings,
+    clips_of,
+    event_id,
+    first,
+    labelled,
+    mask,
+    prepared,
+    recorded_by_all,
+    refuse_broken,
+    require_view,
+    rows,
+)
 from fedkd.data.skeleton import resample
 from fedkd.data.store import Progress, Store, place
 from fedkd.data.video import rgb_store, sampled
@@ -123,8 +136,8 @@ class MMAct:
         events = {view: self._events(view, recordings) for view in sorted({*self.view_names(), self._tests(name)})}
         split = {part: self._of(part, events[name]) for part in ("train", "valid")}
         split["test"] = self._of("test", events[self._tests(name)])
-        elsewhere = {_first(e).event for view in self.view_names() if view != name for e in events[view]}
-        shared = mask(_first(event).event in elsewhere for event in split["train"])
+        elsewhere = {first(e).event for view in self.view_names() if view != name for e in events[view]}
+        shared = mask(first(event).event in elsewhere for event in split["train"])
         found = self._prepared({*_sources(name), *_sources(self._tests(name))}, recordings)
         train, valid = (self._clips(name, split[part], found) for part in ("train", "valid"))
         test = self._clips(self._tests(name), split["test"], found)
@@ -136,7 +149,7 @@ class MMAct:
 
     def subjects(self) -> dict[int, int]:
         """event id -> subject, for whoever studies results; nobody in a federation knows it."""
-        return {_id(r.event): r.subject for r in usable(folder_of(self.data_dir))}
+        return {event_id(self.name, r.event): r.subject for r in usable(folder_of(self.data_dir))}
 
     def check(self) -> DataReport:
         """What is in the folder, whatever the protocol; files that `prepare` could not read are broken."""
@@ -145,21 +158,16 @@ class MMAct:
         notes = [f"{name}: no byte, as published; its performance is left out of that sensor" for name in empty[:3]]
         if len(empty) > len(notes):
             notes.append(f"... and {len(empty) - len(notes)} more without a byte")
-        waiting = 0
-        for source in (*CAMERAS, *SENSORS):
-            kept, paths = self._store(source), [r.path for r in recordings if r.source == source]
-            broken += kept.broken(paths)
-            waiting += len(kept.out_of_date(paths))
-        if waiting:
-            notes.append(f"{waiting} files not read yet: `fedkd data prepare mmact` reads them once")
-        lost = {fault.name for fault in broken}
+        kept = [(self._store(s), [r.path for r in recordings if r.source == s]) for s in (*CAMERAS, *SENSORS)]
+        unread, waiting = as_prepared(self.name, kept)
+        lost = {fault.name for fault in unread}
         whole = [r for r in recordings if named(r.path) not in lost]
         facts = [
-            ClipFact(view, first.event, self.classes[first.label], f"s{first.subject:02}")
+            ClipFact(view, r.event, self.classes[r.label], f"s{r.subject:02}")
             for view in VIEWS
-            for first in sorted(map(_first, _by_all(_sources(view), whole)), key=lambda r: r.label)
+            for r in sorted(map(first, _by_all(view, whole)), key=lambda r: r.label)
         ]
-        return DataReport(self.name, str(folder), VIEWS, facts, broken=broken, notes=notes)
+        return DataReport(self.name, str(folder), VIEWS, facts, broken=[*broken, *unread], notes=[*notes, *waiting])
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the clips that are not there yet, of whatever source; the files that hold none."""
@@ -181,23 +189,22 @@ class MMAct:
         """The view whose clips examine a view."""
         return TEST_CAMERA if self.protocol == "cross_view" else view
 
-    def _events(self, view: str, recordings: Iterable[Recording]) -> list[Event]:
+    def _events(self, view: str, recordings: Sequence[Recording]) -> Sequence[Event]:
         """The performances that all of a view's sources recorded, by id; a UserError where there is none."""
-        recordings = list(recordings)
         there = {r.source for r in recordings}
         if absent := [source for source in _sources(view) if source not in there]:
             raise UserError(
                 f"mmact finds no recording of {', '.join(absent)}, which {view}'s host needs: unpack it below "
                 f"mmact/trimmed ({PUBLISHED_AT})."
             )
-        return sorted(_by_all(_sources(view), recordings), key=lambda event: _id(_first(event).event))
+        return _by_all(view, recordings)
 
     def _of(self, part: str, events: Sequence[Event]) -> list[Event]:
         """A part of the protocol's split; by camera, a camera's clips are all in one part."""
         if self.protocol == "cross_view":
             return [] if part == "valid" else list(events)
         by, parts = SPLITS[self.protocol]
-        return [event for event in events if getattr(_first(event), by) in parts[part]]
+        return [event for event in events if getattr(first(event), by) in parts[part]]
 
     def _prepared(self, sources: Iterable[str], recordings: Sequence[Recording]) -> Found:
         """source -> a file's name -> its clip."""
@@ -210,11 +217,8 @@ class MMAct:
             source: rows(self._store(source), found[source], [named(event[source].path) for event in events])
             for source in _sources(view)
         }
-        return Clips(
-            ids=torch.tensor([_id(_first(event).event) for event in events], dtype=torch.int64),
-            labels=torch.tensor([_first(event).label for event in events], dtype=torch.int64),
-            streams={"rgb": recorded[view]} if view in CAMERAS else {"imu": _worn(recorded, self.frames)},
-        )
+        streams = {"rgb": recorded[view]} if view in CAMERAS else {"imu": _worn(recorded, self.frames)}
+        return clips_of(self.name, events, streams)
 
 
 def usable(folder: Path) -> list[Recording]:
@@ -231,14 +235,10 @@ def _sources(view: str) -> tuple[str, ...]:
     return SENSORS if view == BODY else WORN.get(view, (view,))
 
 
-def _by_all(sources: Sequence[str], recordings: Iterable[Recording]) -> list[Event]:
-    """The performances that every source recorded."""
-    by_source: dict[str, dict[str, Recording]] = {source: {} for source in sources}
-    for recording in recordings:
-        if recording.source in by_source:
-            by_source[recording.source][recording.event] = recording
-    events = set.intersection(*(set(found) for found in by_source.values()))
-    return [{source: found[event] for source, found in by_source.items()} for event in sorted(events)]
+def _by_all(view: str, recordings: Sequence[Recording]) -> Sequence[Event]:
+    """The performances that every source of a view recorded, by id."""
+    by_source = {source: [r for r in recordings if r.source == source] for source in _sources(view)}
+    return recorded_by_all("mmact", view, by_source)
 
 
 def _worn(readings: Mapping[str, Float[Tensor, "N T 3"]], frames: int) -> Float[Tensor, "N F S 3"]:
@@ -246,12 +246,3 @@ def _worn(readings: Mapping[str, Float[Tensor, "N T 3"]], frames: int) -> Float[
     values = torch.stack([reading / UNITS.get(sensor, 1.0) for sensor, reading in readings.items()], dim=2)  # N T S 3
     moments = resample(values.transpose(0, 1).flatten(1, 2), frames)  # F NS 3
     return moments.unflatten(1, (len(values), len(readings))).transpose(0, 1)
-
-
-def _first(event: Event) -> Recording:
-    """A recording of the event; what all of them say of it is the same."""
-    return next(iter(event.values()))
-
-
-def _id(event: str) -> int:
-    return event_id("mmact", event)

@@ -46,7 +46,7 @@ from fedkd.data.nw_ucla_files import (
     read_folder,
     repeats,
 )
-from fedkd.data.nw_ucla_rgb import colour_store, films, prepare_rgb
+from fedkd.data.nw_ucla_rgb import colour_store, film_faults, films, prepare_rgb
 from fedkd.data.release import (
     check_settings,
     event_id,
@@ -171,9 +171,10 @@ class NwUcla:
         return {_id(r.event): r.subject for r in usable(folder_of(self.data_dir), self.duplicates)}
 
     def check(self) -> DataReport:
-        """What is in the folder, whatever the protocol."""
+        """What is in the folder, whatever the protocol; of colours what the last `prepare` found."""
         folder = folder_of(self.data_dir)
         recordings, broken = read_folder(folder)
+        unread, waiting = film_faults(folder.parent, self.prepared_dir, self.side)
         ordered = sorted(recordings, key=lambda r: (r.label, r.subject))
         return DataReport(
             dataset=self.name,
@@ -183,7 +184,8 @@ class NwUcla:
             expected=PUBLISHED_CLIPS,
             copies=repeats(recordings),
             broken=broken,
-            notes=_notes(recordings),
+            pictures=unread,
+            notes=[*_notes(recordings), *waiting],
         )
 
 

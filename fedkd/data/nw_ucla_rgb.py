@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fedkd.data.check import Broken
+from fedkd.data.release import as_prepared
 from fedkd.data.store import Progress, Store
 from fedkd.data.video import rgb_store, sampled, sampled_pictures
 from fedkd.errors import UserError
@@ -38,13 +39,22 @@ def colour_store(prepared_dir: str | None, side: int) -> Store:
 
 def films(folder: Path) -> list[Path]:
     """A folder of pictures, or a video, for each clip."""
-    found = sorted(folder.glob("multiview_action/view_*/*/")) or sorted(folder.glob("multiview_action_videos/*/*.avi"))
+    found = _there(folder)
     if not found:
         raise UserError(
             f"nw_ucla finds no colours in {folder}: unpack multiview_action (view_1/a01_s01_e00/...) or "
             "multiview_action_videos (a01/v01_s01_e00.avi) there."
         )
     return found
+
+
+def film_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[list[Broken], list[str]]:
+    """Films that the last `prepare` could not read, and a note on those it has not read; none is opened."""
+    return as_prepared("nw_ucla", [(colour_store(prepared_dir, side), _there(folder))], "films")
+
+
+def _there(folder: Path) -> list[Path]:
+    return sorted(folder.glob("multiview_action/view_*/*/")) or sorted(folder.glob("multiview_action_videos/*/*.avi"))
 
 
 def named(film: Path) -> str:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,7 +26,23 @@ from fedkd.data.labelled import keep_labels, refuse_degenerate
 from fedkd.data.store import Source, Store
 from fedkd.errors import UserError, remark
 from fedkd.seeding import generator, opaque_id
-from fedkd.types import UNKNOWN, View
+from fedkd.types import UNKNOWN, Clips, View
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """One part's recording of an event: a sensor's, a camera's."""
+
+    @property
+    def event(self) -> str:
+        """Its name within the data set."""
+
+    @property
+    def label(self) -> int:
+        """0-based."""
+
+
+R = TypeVar("R", bound=Recording)
 
 
 def release_folder(dataset: str, data_dir: str | None, patterns: Sequence[str], published_at: str) -> Path:
@@ -93,12 +110,50 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
     return {name: clips[name] for name in map(kept.named, sources)}
 
 
+def as_prepared(
+    dataset: str, kept: Iterable[tuple[Store, Sequence[Source]]], what: str = "files"
+) -> tuple[list[Broken], list[str]]:
+    """For a check, which opens none of them: sources that `prepare` could not read, a note on those it has not read."""
+    broken, waiting = [], 0
+    for store, sources in kept:
+        broken += store.broken(sources)
+        waiting += len(store.out_of_date(sources))
+    return broken, [f"{waiting} {what} not read yet: `fedkd data prepare {dataset}` reads them once"] if waiting else []
+
+
 def rows(kept: Store, clips: Mapping[str, np.ndarray], names: Sequence[str]) -> Shaped[Tensor, "N ..."]:
     """Of a store's prepared clips those of these names, as a stream."""
     stream = np.empty((len(names), *kept.shape), kept.dtype)
     for row, name in zip(stream, names, strict=True):
         row[:] = clips[name]
     return torch.from_numpy(stream)
+
+
+def recorded_by_all(dataset: str, view: str, by_part: Mapping[str, Iterable[R]]) -> list[dict[str, R]]:
+    """Each event that every part of a view recorded, by id: its recordings. Of those left out it is said how many."""
+    found = {part: {r.event: r for r in recordings} for part, recordings in by_part.items()}
+    events = set[str]().union(*found.values())
+    lacking = {part: len(events) - len(of_one) for part, of_one in found.items() if len(of_one) < len(events)}
+    whole = events.intersection(*found.values())
+    if lacking:
+        parts = ", ".join(f"{part} lacks {count}" for part, count in lacking.items())
+        remark(f"{dataset}: {len(events) - len(whole)} of {len(events)} events are left out of {view}: {parts}")
+    ordered = sorted(whole, key=lambda event: event_id(dataset, event))
+    return [{part: of_one[event] for part, of_one in found.items()} for event in ordered]
+
+
+def first(event: Mapping[str, R]) -> R:
+    """A recording of the event; what all of them say of it is the same."""
+    return next(iter(event.values()))
+
+
+def clips_of(dataset: str, events: Sequence[Mapping[str, R]], streams: Mapping[str, Shaped[Tensor, "N ..."]]) -> Clips:
+    """Events' ids and labels beside their streams."""
+    return Clips(
+        ids=torch.tensor([event_id(dataset, first(event).event) for event in events], dtype=torch.int64),
+        labels=torch.tensor([first(event).label for event in events], dtype=torch.int64),
+        streams=dict(streams),
+    )
 
 
 def event_id(dataset: str, event: str) -> int:

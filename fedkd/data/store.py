@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from fedkd.data.check import Broken
+from fedkd.errors import UserError
 
 SAVE_SECONDS = 3.0
 
@@ -60,7 +61,11 @@ class Store:
     named: Callable[[Any], str] = attrgetter("stem")
 
     def prepare(self, paths: Sequence[Source], make: Make, progress: Progress) -> list[Broken]:
-        """Make every clip that is missing or out of date, and try broken ones anew; the sources that hold none."""
+        """Make every clip that is missing or out of date, and try broken ones anew; the sources that hold none.
+
+        A UserError where two sources have one name.
+        """
+        self._refuse_repeated(paths)
         self.folder.mkdir(parents=True, exist_ok=True)
         index = self._begin([self.named(path) for path in paths])
         rows, clips = index["rows"], np.lib.format.open_memmap(self.folder / "clips.npy", mode="r+")
@@ -113,6 +118,15 @@ class Store:
         rows = self._index()["rows"]
         names = dict.fromkeys(map(self.named, paths))
         return [Broken(name, rows[name]["broken"]) for name in names if name in rows and rows[name]["broken"]]
+
+    def _refuse_repeated(self, paths: Sequence[Source]) -> None:
+        seen: dict[str, Source] = {}
+        for path in paths:
+            if (other := seen.setdefault(self.named(path), path)) is not path:
+                raise UserError(
+                    f"{other} and {path} are both {self.named(path)}, of which {self.folder.name} keeps one clip: "
+                    "remove one of them."
+                )
 
     def _begin(self, names: Sequence[str]) -> dict[str, Any]:
         """The index as it stands, or a new one over an empty array where files or the recipe are others."""

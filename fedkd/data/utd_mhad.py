@@ -32,7 +32,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken, ClipFact, DataReport
-from fedkd.data.release import check_settings, event_id, labelled, mask, refuse_broken, remark_thin, require_view
+from fedkd.data.release import (
+    check_settings,
+    clips_of,
+    event_id,
+    first,
+    labelled,
+    mask,
+    recorded_by_all,
+    refuse_broken,
+    remark_thin,
+    require_view,
+)
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress
 from fedkd.data.strapdown import strapdown
@@ -46,7 +57,7 @@ from fedkd.data.utd_mhad_files import (
     folder_of,
     read_folder,
 )
-from fedkd.data.utd_mhad_pictures import picture_recordings, prepare_pictures
+from fedkd.data.utd_mhad_pictures import picture_faults, picture_recordings, prepare_pictures
 from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
@@ -121,11 +132,11 @@ class UtdMhad:
         require_view(self.name, self.view_names(), name)
         found = self._recorded_by(name)
         split = {
-            part: [event for event in found if self._is(_first(event), part)] for part in ("train", "valid", "test")
+            part: [event for event in found if self._is(first(event), part)] for part in ("train", "valid", "test")
         }
         others = [o for o in self.view_names() if o != name]
-        elsewhere = {_first(event).event for other in others for event in self._recorded_by(other)}
-        shared = mask(_first(event).event in elsewhere for event in split["train"])
+        elsewhere = {first(event).event for other in others for event in self._recorded_by(other)}
+        shared = mask(first(event).event in elsewhere for event in split["train"])
         train, valid, test = (_clips(events, found[0], self.frames) for events in split.values())
         view = View(name, self.classes, train, shared, valid, test)
         return labelled(view, share=self.labels, seed=seed, exchanges=len(self.view_names()) > 1)
@@ -135,10 +146,14 @@ class UtdMhad:
 
     def subjects(self) -> dict[int, int]:
         """event id -> subject, for whoever studies results; nobody in a federation knows it."""
-        return {_id(r.event): r.subject for clips in usable(folder_of(self.data_dir)).values() for r in clips}
+        return {
+            event_id(self.name, r.event): r.subject
+            for clips in usable(folder_of(self.data_dir)).values()
+            for r in clips
+        }
 
     def check(self) -> DataReport:
-        """What is in the folder, whatever the protocol."""
+        """What is in the folder, whatever the protocol; of pictures what the last `prepare` found."""
         folder = folder_of(self.data_dir)
         clips, broken = read_folder(folder)
         facts = [
@@ -147,7 +162,10 @@ class UtdMhad:
             for r in sorted(clips[modality], key=lambda r: r.label)
         ]
         expected = PUBLISHED_CLIPS * len(FOLDERS)
-        return DataReport(self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken)
+        pictures, waiting = picture_faults(folder, self.prepared_dir, self.side)
+        return DataReport(
+            self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken, pictures=pictures, notes=waiting
+        )
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the depth and colour clips that are not there yet; the files that hold none."""
@@ -157,16 +175,15 @@ class UtdMhad:
         """Each event that a view's host has, by id: its recordings by modality, the view's own first."""
         folder = folder_of(self.data_dir)
         own = MODALITY_OF[view]
-        by_event = {own: {r.event: r for r in usable(folder)[own]}}
+        by_part: dict[str, Sequence[Recording]] = {own: usable(folder)[own]}
         wanted = {"depth": self.depth, "rgb": self.rgb} if view == "kinect" else {}
         for modality in [m for m, is_wanted in wanted.items() if is_wanted]:
-            recorded = picture_recordings(folder, modality, self.prepared_dir, self.side)
-            by_event[modality] = {r.event: r for r in recorded}
-        events = sorted(set.intersection(*(set(clips) for clips in by_event.values())), key=_id)
+            by_part[modality] = picture_recordings(folder, modality, self.prepared_dir, self.side)
+        events = recorded_by_all(self.name, view, by_part)
         if not events:
-            counts = ", ".join(f"{len(clips)} of {modality}" for modality, clips in by_event.items())
+            counts = ", ".join(f"{len(clips)} of {modality}" for modality, clips in by_part.items())
             raise UserError(f"utd_mhad: no event of {folder} has all that the {view}'s host needs: {counts}.")
-        return [{m: clips[event] for m, clips in by_event.items()} for event in events]
+        return events
 
     def _is(self, recording: Recording, split: str) -> bool:
         """Whether a clip belongs to a split."""
@@ -189,23 +206,9 @@ def usable(folder: Path) -> dict[str, tuple[Recording, ...]]:
 
 def _clips(events: Sequence[Mapping[str, Recording]], example: Mapping[str, Recording], frames: int) -> Clips:
     """Prepared clips of events given by id, each with its recordings by modality; of no events, none like `example`."""
-    first = [_first(event) for event in events]
     streams = {}
     for modality, like in example.items():
         name, prepare = STREAMS[modality]
         clips = [prepare(event[modality].values, frames) for event in events]
         streams[name] = torch.stack(clips) if clips else prepare(like.values, frames)[None][:0]
-    return Clips(
-        ids=torch.tensor([_id(r.event) for r in first], dtype=torch.int64),
-        labels=torch.tensor([r.label for r in first], dtype=torch.int64),
-        streams=streams,
-    )
-
-
-def _first(event: Mapping[str, Recording]) -> Recording:
-    """A recording of the event; what all of them say of it is the same."""
-    return next(iter(event.values()))
-
-
-def _id(event: str) -> int:
-    return event_id("utd_mhad", event)
+    return clips_of("utd_mhad", events, streams)

@@ -16,9 +16,9 @@ import torch
 
 from fedkd.data.check import Broken
 from fedkd.data.depth import small_clip
-from fedkd.data.release import prepared
+from fedkd.data.release import as_prepared, prepared, remark_thin
 from fedkd.data.store import Make, Progress, Store, place
-from fedkd.data.utd_mhad_files import Recording, recording, who
+from fedkd.data.utd_mhad_files import PUBLISHED_CLIPS, Recording, recording, who
 from fedkd.data.video import rgb_store, sampled
 from fedkd.errors import UserError
 
@@ -32,7 +32,7 @@ _NAMED = {"depth": "depth", "rgb": "color"}
 
 def prepare_pictures(folder: Path, prepared_dir: str | None, side: int, progress: Progress) -> list[Broken]:
     """Make what is missing or out of date of the modalities that are there; the files that hold no clip."""
-    there = [modality for modality in _FILES if any(folder.glob(_FILES[modality]))]
+    there = _there(folder)
     if not there:
         raise UserError(f"utd_mhad finds no file {' or '.join(_FILES.values())} in {folder}: unpack one of them there.")
     make: dict[str, Make] = {"depth": _depth, "rgb": partial(_rgb, side=side)}
@@ -41,11 +41,23 @@ def prepare_pictures(folder: Path, prepared_dir: str | None, side: int, progress
     return [broken for of_one in found for broken in of_one]
 
 
+def picture_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[list[Broken], list[str]]:
+    """Files that the last `prepare` could not read, and a note on those it has not read; none is opened."""
+    kept = [(_store(modality, prepared_dir, side), _files(folder, modality)) for modality in _there(folder)]
+    return as_prepared("utd_mhad", kept, "picture files")
+
+
 def picture_recordings(folder: Path, modality: str, prepared_dir: str | None, side: int) -> list[Recording]:
     """Every clip of the folder's "depth" or "rgb", prepared before."""
     clips = prepared("utd_mhad", _store(modality, prepared_dir, side), _files(folder, modality))
     found = ((who(name, _NAMED[modality]), clip) for name, clip in clips.items())
+    remark_thin("utd_mhad", len(clips), PUBLISHED_CLIPS, f"{modality} clips", folder)
     return [recording(named, modality, torch.from_numpy(np.array(clip))) for named, clip in found if named is not None]
+
+
+def _there(folder: Path) -> list[str]:
+    """The modalities of which the folder has files."""
+    return [modality for modality in _FILES if any(folder.glob(_FILES[modality]))]
 
 
 def _store(modality: str, prepared_dir: str | None, side: int) -> Store:
