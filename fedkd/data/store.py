@@ -6,8 +6,8 @@
 
 `clips.npy` holds a row for each file; `index.json` says, for each row, the file's name, size and time, the
 row's CRC-32, or why there is no clip in it. Nothing is pickled. The index is written beside the old one and renamed,
-every few seconds: a `prepare` that is killed goes on where it stood. Where files come or go, the clips of those that stay are copied, for
-which the array is there twice for a while. A store of another recipe is made afresh.
+every few seconds: a `prepare` that is killed goes on where it stood. Where files come or go, the clips of those that
+stay are copied, for which the array is there twice for a while. A store of another recipe is made afresh.
 """
 
 from __future__ import annotations
