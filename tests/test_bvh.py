@@ -77,6 +77,13 @@ def test_places_agree_with_scipys_turns(tmp_path: Path) -> None:
         (lambda text: text[:300], "no MOTION"),
         (lambda text: text.replace("\n}", "", 1), "does not close"),
         (lambda text: text.replace("JOINT Head", "JOINT Skull"), "lacks Head"),
+        *(
+            (
+                lambda text, time=time: text.replace("Frame Time: 0.0020833", f"Frame Time: {time}"),
+                f"time is {time}, not",
+            )
+            for time in ("0.0", "-0.002", "inf", "nan")
+        ),
         (lambda text: text.replace(" 0.000000 \n", " nan \n"), "not finite"),
         (lambda text: text.replace(" 0.000000 \n", " x \n"), "no whole BVH file"),
     ],

@@ -73,6 +73,21 @@ def test_a_prepare_that_is_killed_goes_on_where_it_stood(tmp_path: Path, files: 
     assert made == ["clip0", "clip1", "killed", "clip2", "clip3"] and len(store.names()) == 4
 
 
+def test_files_that_come_or_go_leave_the_others_as_they_are(tmp_path: Path, files: list[Path]) -> None:
+    store, made = a_store(tmp_path), []
+
+    def counted(path: Path) -> np.ndarray | str:
+        made.append(path.stem)
+        return make(path)
+
+    store.prepare(files[1:], counted, quietly)
+    files[2].write_bytes(b"\x09" * 6)
+    store.prepare(files[:3], counted, quietly)
+    assert made == ["clip1", "clip2", "clip3", "clip0", "clip2"]
+    assert {name: int(clip[0, 0]) for name, clip in store.clips().items()} == {"clip0": 0, "clip1": 1, "clip2": 9}
+    assert store.damaged() == [] and store.begun() == ["clip0", "clip1", "clip2"]
+
+
 def test_a_broken_file_is_named_and_has_no_clip(tmp_path: Path, files: list[Path]) -> None:
     files[1].write_bytes(b"123")
     store = a_store(tmp_path)

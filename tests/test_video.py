@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from fedkd.data.video import middles, sampled
+from fedkd.data.video import middles, sampled, sampled_pictures
 
 REAL = Path(os.environ.get("FEDKD_DATA", "no FEDKD_DATA"))
 
@@ -93,14 +93,34 @@ def test_damage_is_passed_over_while_it_is_small(tmp_path: Path) -> None:
         assert expected == (clip if isinstance(clip, str) else seen(clip))
 
 
-def test_files_without_a_picture_are_named(tmp_path: Path) -> None:
-    (tmp_path / "empty.avi").touch()
-    (tmp_path / "text.avi").write_text("not found")
-    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+def write_sound(path: Path) -> None:
+    with av.open(str(path), "w", format="wav") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
+
+
+def test_picture_files_that_hold_none_are_named(tmp_path: Path) -> None:
+    write_sound(tmp_path / "sound.jpg")
+    with av.open(str(tmp_path / "frameless.jpg"), "w", format="avi") as container:
+        stream = container.add_stream("mjpeg", rate=30)
+        stream.height, stream.width, stream.pix_fmt = 16, 16, "yuvj444p"
+        container.start_encoding()
+    (tmp_path / "text.jpg").write_text("not found")
+    for name, reason in (
+        ("sound", "holds no picture"),
+        ("frameless", "holds no picture"),
+        ("text", "no whole picture"),
+    ):
+        clip = sampled_pictures([tmp_path / f"{name}.jpg"], 4, 16)
+        assert isinstance(clip, str) and f"{name}.jpg: it" in clip and reason in clip
+
+
+def test_files_without_a_picture_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.avi").touch()
+    (tmp_path / "text.avi").write_text("not found")
+    write_sound(tmp_path / "sound.wav")
     assert "no whole video" in sampled(tmp_path / "empty.avi", 4, 16)
     assert "no whole video" in sampled(tmp_path / "text.avi", 4, 16)
     assert "no video" in sampled(tmp_path / "sound.wav", 4, 16)

@@ -50,9 +50,12 @@ def positions(path: Path, names: Sequence[str], hertz: float) -> Float[Tensor, "
             return "it is no whole BVH file: it has no MOTION with Frames and Frame Time"
         joints = hierarchy(text[: motion.start()])
         rows = text[motion.end() :].rstrip().split("\n")
-        every = max(1, round(1 / hertz / float(motion[2])))
+        seconds = float(motion[2])
+        if not 0 < seconds < np.inf:
+            return f"its frame time is {motion[2]}, not a finite number of seconds above 0"
+        every = max(1, round(1 / hertz / seconds))
         values = np.array([row.split() for row in rows[::every]], dtype=np.float64)
-    except (OSError, ValueError, ZeroDivisionError) as error:
+    except (OSError, ValueError) as error:
         return f"it is no whole BVH file, truncated or damaged: {error}"
     width, last = sum(len(joint.channels) for joint in joints), len(rows[-1].split())
     if (len(rows), last) != (int(motion[1]), width) or values.shape[1:] != (width,):

@@ -18,8 +18,9 @@ Protocols (the paper's four; which subjects, cameras, scenes and sessions they a
   cross_view       cam1 to cam3 train, cam4 tests: the test split of each client is cam4's clips. They are the *same
                    performances by the same people*, filmed from aside. A worn sensor is no client here.
   cross_scene      scenes 1, 3 and 4 train, 2 tests, where things hide the people: the same people on both sides.
-                   [RECON] 2 as in CMC-CMKM; the 2021 challenge's toolkit trains on 1-3 and validates on 4. Actions
-                   that the scene lacks, such as those at the desk, are in no test.
+                   [RECON] 2 as in CMC-CMKM, which trains on subjects 1-16 only and validates on 17-20 in 1, 3 and 4;
+                   here all subjects train. The 2021 challenge's toolkit trains on 1-3 and validates on 4. Actions that
+                   the scene lacks, such as those at the desk, are in no test.
   cross_session    sessions 1-4 train, 5 tests: the same people on both sides. [RECON] of the paper's first 80 % of each
                    subject's sessions.
 """

@@ -6,6 +6,8 @@ Either archive of https://wangjiangb.github.io/my_data.html will do; where both 
   order of names is not the order of frames. The folders' ``_depth_vis.jpg`` (8-bit pictures for people to look at) and
   ``_depth.png`` are not read: in what unit the latter count is written nowhere, and no file was at hand to find out.
 * ``multiview_action_videos/aAA/vVV_sSS_eEE.avi``
+
+A folder of pictures is as old as the folder: `prepare` sees those that come and go, none that is overwritten in place.
 """
 
 from __future__ import annotations

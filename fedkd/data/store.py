@@ -6,7 +6,8 @@
 
 `clips.npy` holds a row for each file; `index.json` says, for each row, the file's name, size and time, the
 row's CRC-32, or why there is no clip in it. Nothing is pickled. The index is written beside the old one and renamed,
-every few seconds: a `prepare` that is killed goes on where it stood. A store of another recipe is made afresh.
+every few seconds: a `prepare` that is killed goes on where it stood. Where files come or go, the clips of those that
+stay are copied, for which the array is there twice for a while. A store of another recipe is made afresh.
 """
 
 from __future__ import annotations
@@ -129,16 +130,23 @@ class Store:
                 )
 
     def _begin(self, names: Sequence[str]) -> dict[str, Any]:
-        """The index as it stands, or a new one over an empty array where files or the recipe are others."""
+        """The index as it stands; where other files are there, or none yet, a new one over the clips that stay."""
         index = self._index()
         if sorted(index["rows"]) == sorted(names):
             return index
+        none = {"stamp": None, "broken": None, "crc": None}
+        rows = {name: {**index["rows"].get(name, none), "row": row} for row, name in enumerate(names)}
+        new = self.folder / "clips.npy.new"
+        array = np.lib.format.open_memmap(new, mode="w+", dtype=self.dtype, shape=(len(names), *self.shape))
+        for name, clip in self.clips().items():
+            if name in rows:
+                array[rows[name]["row"]] = clip
+        array.flush()
         (self.folder / "index.json").unlink(missing_ok=True)  # before the array: killed here, nothing is believed
-        np.lib.format.open_memmap(
-            self.folder / "clips.npy", mode="w+", dtype=self.dtype, shape=(len(names), *self.shape)
-        ).flush()
-        rows = {name: {"row": row, "stamp": None, "broken": None, "crc": None} for row, name in enumerate(names)}
-        return {"recipe": self.recipe, "shape": list(self.shape), "rows": rows}
+        os.replace(new, self.folder / "clips.npy")
+        index = {"recipe": self.recipe, "shape": list(self.shape), "rows": rows}
+        self._save(index, array)
+        return index
 
     def _index(self) -> dict[str, Any]:
         try:

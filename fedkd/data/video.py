@@ -93,8 +93,11 @@ def _picture(path: Path, side: int) -> UInt8[np.ndarray, "S S 3"] | str:
     """One picture file, made small, or what is wrong with it."""
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
+            if not container.streams.video:
+                return "it holds no picture"
             container.streams.video[0].codec_context.options = {"err_detect": "explode"}  # half a picture is none
-            return small(next(container.decode(video=0)), side, VideoReformatter())
+            frame = next(container.decode(video=0), None)
+            return "it holds no picture" if frame is None else small(frame, side, VideoReformatter())
     except (av.FFmpegError, OSError) as error:
         return f"it is no whole picture, truncated or damaged: {error.strerror}"
 
