@@ -67,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     studied = verbs.add_parser("study", help="run a sweep, several runs at once, and write its table")
     studied.add_argument("folder", type=Path, help="where the runs and the table go")
     studied.add_argument("overrides", nargs="+", metavar="key=value", help="what differs; seed=0,1,2 runs each")
+    studied.add_argument(
+        "--variant",
+        metavar="'KEY=VALUE ...'",
+        action="append",
+        default=[],
+        help="one more row: the same with these changes, such as 'hint=none' (for ablations; may be given again)",
+    )
     studied.add_argument("--against", metavar="METHOD", help="the method that the others are compared with")
     studied.add_argument("--jobs", type=int, help="runs at once (default: cores)")
     studied.set_defaults(act=_study)
@@ -150,12 +157,13 @@ def _data(asked: argparse.Namespace) -> int:
 
 
 def _study(asked: argparse.Namespace) -> int:
-    from simulations.study import as_command, study
+    from simulations.study import as_command, study, varied
 
-    combinations = list(expand(asked.overrides))
+    rows = [asked.overrides, *(varied(asked.overrides, variant) for variant in asked.variant)]
+    combinations = [overrides for row in rows for overrides in expand(row)]
     for overrides in combinations:
         load(overrides)
-    command = as_command(asked.folder, asked.overrides, asked.against)
+    command = as_command(asked.folder, asked.overrides, asked.variant, asked.against)
     table = study(asked.folder, combinations, command=command, against=asked.against, jobs=asked.jobs or cores())
     print(table.read_text())
     return 0

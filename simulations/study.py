@@ -3,6 +3,11 @@
     fedkd study results/evidence/nw_ucla_10 experiment=nw_ucla_10 strategy=alone,labels,distil data.fold=0,1,2,3,4 \
         seed=0,1,2,3,4 --against labels
 
+An ablation is a base and what is changed of it, a row each:
+
+    fedkd study FOLDER experiment=cmd_mv seed=0,1,2,3,4 --variant hint=none --variant objective.consensus=0 \
+        --against distil
+
 Runs go to ``<folder>/runs``; a combination that is finished there is not run again, so a study that was cut short goes
 on where it stopped. `table.md` and `runs.csv` are what is worth keeping.
 """
@@ -19,7 +24,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from fedkd.config import load
+from fedkd.config import from_string, load
 from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import Result
@@ -27,6 +32,13 @@ from fedkd.results import load as read
 from simulations.study_table import Done, report, runs_table
 
 _NO_CONDITION = ("strategy", "seed", "data.fold", "data.test_subjects", "data.history", "data.valid_subject")
+
+
+def varied(overrides: Sequence[str], variant: str) -> list[str]:
+    """The overrides with a variant's in place of their own, e.g. ``varied(["rounds=3", "seed=0,1"], "rounds=5")``."""
+    changes = from_string(variant)
+    settled = {change.lstrip("+~").partition("=")[0] for change in changes}
+    return [said for said in overrides if said.lstrip("+~").partition("=")[0] not in settled] + changes
 
 
 def study(folder: Path, combinations: Sequence[list[str]], *, command: str, against: str | None, jobs: int) -> Path:
@@ -87,7 +99,8 @@ def _conditions(combinations: Sequence[Sequence[str]]) -> list[str]:
     return rows
 
 
-def as_command(folder: Path, overrides: Sequence[str], against: str | None) -> str:
+def as_command(folder: Path, overrides: Sequence[str], variants: Sequence[str], against: str | None) -> str:
     """The command line of a study."""
+    rows = [word for variant in variants for word in ("--variant", variant)]
     versus = [] if against is None else ["--against", against]
-    return shlex.join(["fedkd", "study", str(folder), *overrides, *versus])
+    return shlex.join(["fedkd", "study", str(folder), *overrides, *rows, *versus])

@@ -71,11 +71,11 @@ def test_a_study_ends_in_a_table_and_is_not_run_twice(tmp_path: Path, capsys: py
         "rounds=1",
         "strategy=alone,labels",
     ]
-    asked += ["seed=0,1", "--against", "alone"]
+    asked += ["seed=0,1", "--against", "alone", "--variant", "strategy=alone objective.label_smoothing=0"]
     assert main(asked) == 0
     table = capsys.readouterr().out
-    assert "| alone |" in table and "mean minus alone" in table
+    assert "| alone |" in table and "mean minus alone" in table and "| alone objective.label_smoothing=0 |" in table
     runs = sorted((tmp_path / "runs").rglob("summary.json"))
-    assert len(runs) == 4
+    assert len(runs) == 6
     assert main(asked) == 0
     assert sorted((tmp_path / "runs").rglob("summary.json")) == runs
