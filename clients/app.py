@@ -22,7 +22,7 @@ from flwr.clientapp import ClientApp
 from safetensors.torch import save
 
 from clients.camera import Camera
-from clients.memory import recall, remember
+from clients.memory import START, Memory, Moment
 from clients.outfit import exam, owner
 from fedkd.config import from_string
 from fedkd.errors import UserError, reason_of
@@ -64,34 +64,35 @@ def enrol(message: Message, context: Context) -> Message:
         told: Letter = {"events": pack_events(camera.event_labels())} if wish["tell"] else {}
         return {"clips": counts, **told}
 
-    return _each_view(message, context, act)
+    return _each_view(message, context, act, since=None, now=START)
 
 
 @app.train("teacher")
 def train_teacher(message: Message, context: Context) -> Message:
     """One round of the federated teacher: from the weights sent to the weights after this view's skeletons."""
-    wish = about(message.content)
+    round = int(number(about(message.content), "round"))
 
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
         if "events" in letter:
             camera.hear_events(unpack_events(letter["events"]))
         if "weights" in letter:
             camera.adopt_teacher(unpack_weights(letter["weights"]))
-        tally = camera.train_teacher(int(number(wish, "round")))
+        tally = camera.train_teacher(round)
         return {"tally": pack_tally(tally), "weights": pack_weights(camera.teacher.pupil.net.state_dict())}
 
-    return _each_view(message, context, act)
+    return _each_view(message, context, act, since=Moment(0, round - 1), now=Moment(0, round))
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """One round of every student on this host."""
     wish = about(message.content)
+    round = int(number(wish, "round"))
 
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        _listen(camera, letter, int(number(wish, "round")))
+        _listen(camera, letter, round)
         began = time.perf_counter()
-        tally = camera.train(int(number(wish, "round")))
+        tally = camera.train(round)
         seconds = time.perf_counter() - began
         reply: Letter = {"tally": pack_tally(tally), "clock": MetricRecord({"seconds": seconds, "lack": camera.lack})}
         if wish.get("wants_soft"):
@@ -100,7 +101,7 @@ def train(message: Message, context: Context) -> Message:
             reply["weights"] = pack_weights(camera.net(name).state_dict())
         return reply
 
-    return _each_view(message, context, act)
+    return _each_view(message, context, act, since=Moment(1, round - 1), now=Moment(1, round))
 
 
 @app.evaluate()
@@ -124,7 +125,9 @@ def evaluate(message: Message, context: Context) -> Message:
             reply |= _kept(camera, name, Path(str(wish["save_to"])))
         return reply
 
-    return _each_view(message, context, act)
+    now = Moment(1, int(number(wish, "round")))
+    told = any("weights" in letter for letter in letters(message.content).values())
+    return _each_view(message, context, act, since=now, now=now if told else None)
 
 
 def _kept(camera: Camera, view: str, folder: Path) -> Letter:
@@ -148,24 +151,40 @@ def _listen(camera: Camera, letter: Letter, round: int) -> None:
         camera.adopt(unpack_weights(letter["weights"]))
 
 
-def _each_view(message: Message, context: Context, act: Callable[[str, Camera, Letter], Letter]) -> Message:
-    """Let the camera of every view the message is for act on its letter, and keep the cameras for the next message.
+def _each_view(
+    message: Message,
+    context: Context,
+    act: Callable[[str, Camera, Letter], Letter],
+    *,
+    since: Moment | None,
+    now: Moment | None,
+) -> Message:
+    """Let the camera of every view the message is for act on its letter.
 
-    A view that fails says so; the others on its host go on.
+    since  the moment that a camera must not have passed yet; None: it begins.
+    now    the moment at which it then stands, and is remembered; None: nothing of it has changed.
+
+    A view that fails says so; the others on its host go on. A camera of which nothing was remembered says that too.
     """
     torch.set_num_threads(1)  # one thread, so that the bits do not depend on the host's number of cores
     overrides, received = _overrides(context), letters(message.content)
+    memory = Memory(message, context, overrides)
     cameras: dict[str, Camera] = {}
     replies: dict[str, Letter] = {}
     for view in names(about(message.content), "views"):
+        name, known = owner(overrides, view), True
         try:
-            name = owner(overrides, view)
             if name not in cameras:
-                cameras[name] = recall(context, overrides, name)
+                cameras[name], known = (memory.anew(name), True) if since is None else memory.recall(name, since)
             replies[view] = act(view, cameras[name], received.get(view, {}))
+            if not known:
+                replies[view]["fresh"] = ConfigRecord()
         except Exception as error:
             replies[view] = {"failed": ConfigRecord({"reason": reason_of(error)})}
-    remember(context, cameras)
+            if cameras.pop(name, None) is not None:
+                memory.doubt(name)
+    if now is not None:
+        memory.remember(cameras, now)
     return Message(address(replies), reply_to=message)
 
 

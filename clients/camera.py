@@ -189,25 +189,32 @@ class Camera:
 
     # How it survives between messages
 
-    def state(self) -> bytes:
-        """Everything this camera learned and was told, in the safetensors format."""
+    def state(self) -> dict[str, Tensor]:
+        """Everything this camera learned and was told, as flat tensors."""
         flat = {f"pupil.{name}": value for name, value in self.pupil.state().items()}
         for role, mentor in self.mentors.items():
             flat |= {f"mentor.{role}.{name}": value for name, value in mentor.pupil.state().items()}
         flat |= {"told.ids": self.told.ids, "told.classes": self.told.classes}
         flat |= {name: getattr(self.consensus, name.removeprefix("consensus.")) for name in _CONSENSUS}
         flat |= {"first_heard": torch.tensor(self.first_heard)}
-        return save_tensors({name: value.contiguous() for name, value in flat.items()})
+        return flat
 
-    def restore(self, state: bytes) -> None:
+    def restore(self, flat: Mapping[str, Tensor]) -> None:
         """Go on from a `state()`, with the same bits."""
-        flat = load_tensors(state)
         self.pupil.restore(under("pupil.", flat))
         for role, mentor in self.mentors.items():
             mentor.pupil.restore(under(f"mentor.{role}.", flat))
         self.told = EventLabels(flat["told.ids"], flat["told.classes"])
         self.consensus = SoftLabels(*(flat[name] for name in _CONSENSUS))
         self.first_heard = int(flat["first_heard"])
+
+    def packed(self) -> bytes:
+        """The `state()` in the safetensors format."""
+        return save_tensors({name: value.contiguous() for name, value in self.state().items()})
+
+    def unpack(self, state: bytes) -> None:
+        """Go on from a `packed()` state."""
+        self.restore(load_tensors(state))
 
     # Inside
 

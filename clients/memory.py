@@ -1,50 +1,160 @@
-"""Where cameras live between messages.
+"""Where cameras live between messages, and how far back they can go.
 
-A process that stays (a local worker, a Ray actor of ours) keeps them as they are. Flower's own engines may hand the
-next message to another process, so there a camera's state travels in `Context.state`, which never leaves the host.
+A process that stays (a local worker, a Ray actor of ours) keeps them as they are. Where the host has a folder for them
+(`state-dir`), each camera's state is also on the host's own disk after every round, so that a process, a host or the
+server may die at any moment and the run goes on with the same bits: a server that was killed in a round asks for that
+round again, and a camera that has learned from it already goes back to where it stood before. Where there is neither,
+as in a plain `flwr run` in simulation, a camera's state travels in `Context.state`, which never leaves the host.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
+import time
 from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
 
-from flwr.app import ConfigRecord, Context
+from flwr.app import ConfigRecord, Context, Message
 
 from clients.camera import Camera
 from clients.outfit import forget_recordings, new_camera
+from fedkd.errors import UserError, remark
+from fedkd.sealed import seal, unseal
 
-_HERE: dict[tuple[int, int], dict[str, Camera]] = {}
-"""(run, node) -> the cameras this process keeps."""
+KEPT = 3
+"""Moments of a camera on disk: the last, the one a killed server goes back to, and one more should a file be torn."""
 
-
-def recall(context: Context, overrides: tuple[str, ...], view: str) -> Camera:
-    """A view's camera as the last message left it, or a fresh one."""
-    key = (context.run_id, context.node_id)
-    if _stays(context) and view in _HERE.get(key, {}):
-        return _HERE[key][view]
-    camera = new_camera(overrides, view)
-    packed = context.state.get("cameras")
-    if isinstance(packed, ConfigRecord) and isinstance(state := packed.get(view), bytes):
-        camera.restore(state)
-    return camera
+KEPT_DAYS = 14
+"""Days after which what a run left on a host's disk is of no use to anybody."""
 
 
-def remember(context: Context, cameras: Mapping[str, Camera]) -> None:
-    """Keep cameras for the next message."""
-    if _stays(context):
-        _HERE.setdefault((context.run_id, context.node_id), {}).update(cameras)
-        return
-    packed = context.state.get("cameras", ConfigRecord())
-    assert isinstance(packed, ConfigRecord)
-    context.state["cameras"] = ConfigRecord({**packed, **{view: camera.state() for view, camera in cameras.items()}})
+class Moment(NamedTuple):
+    """After which round: of a federated teacher (stage 0), or of the students (stage 1)."""
+
+    stage: int
+    round: int
+
+
+START = Moment(0, 0)
+
+_HERE: dict[tuple[int, int], dict[str, tuple[Moment, Camera]]] = {}
+"""(Flower's run, node) -> the cameras this process keeps, each with the moment at which it stands."""
+
+
+class Memory:
+    """What a host remembers of the run that a message belongs to."""
+
+    def __init__(self, message: Message, context: Context, overrides: tuple[str, ...]) -> None:
+        self.overrides, self._context = overrides, context
+        self._stays = bool(context.node_config.get("resident", False))
+        self._here = _HERE.setdefault((context.run_id, context.node_id), {}) if self._stays else {}
+        self.folder = _folder(message, context)
+
+    def anew(self, name: str) -> Camera:
+        """A fresh camera; what was remembered of one by this name is forgotten."""
+        self._here.pop(name, None)
+        if self.folder is not None:
+            _drop_old_runs(self.folder)
+            for path in self._moments(name).values():
+                path.unlink(missing_ok=True)
+        return new_camera(self.overrides, name)
+
+    def recall(self, name: str, until: Moment) -> tuple[Camera, bool]:
+        """A camera as it last stood, but no later than `until`; and whether anything was remembered of it."""
+        if name in self._here and (self._here[name][0] <= until or self.folder is None):
+            return self._here[name][1], True
+        camera = new_camera(self.overrides, name)
+        if self.folder is None:
+            return camera, not self._stays and self._restore_from_context(camera, name)
+        stands = self._restore_from_disk(camera, name, until)
+        if self._stays:
+            self._here[name] = stands or START, camera
+        return camera, stands is not None
+
+    def doubt(self, name: str) -> None:
+        """A camera failed in the middle of a round: where there is a disk, go by what is written there."""
+        if self.folder is not None:
+            self._here.pop(name, None)
+
+    def remember(self, cameras: Mapping[str, Camera], moment: Moment) -> None:
+        """Keep cameras as they stand at `moment`, for the next message."""
+        if self._stays:
+            self._here |= {name: (moment, camera) for name, camera in cameras.items()}
+        if self.folder is not None:
+            for name, camera in cameras.items():
+                self._write(name, camera, moment)
+        elif not self._stays:
+            packed = self._context.state.get("cameras", ConfigRecord())
+            assert isinstance(packed, ConfigRecord)
+            states = {name: camera.packed() for name, camera in cameras.items()}
+            self._context.state["cameras"] = ConfigRecord({**packed, **states})
+
+    def _restore_from_context(self, camera: Camera, name: str) -> bool:
+        packed = self._context.state.get("cameras")
+        state = packed.get(name) if isinstance(packed, ConfigRecord) else None
+        if isinstance(state, bytes):
+            camera.unpack(state)
+        return isinstance(state, bytes)
+
+    def _restore_from_disk(self, camera: Camera, name: str, until: Moment) -> Moment | None:
+        """By the last whole file up to `until`: a torn one is said and passed by."""
+        for moment, path in sorted(self._moments(name).items(), reverse=True):
+            if moment <= until:
+                try:
+                    camera.restore(unseal(path)[0])
+                except UserError as error:
+                    remark(f"{error} {name} goes back to what it remembers from before.")
+                else:
+                    return moment
+        return None
+
+    def _write(self, name: str, camera: Camera, moment: Moment) -> None:
+        """One more moment on disk, and those that nobody will ask for gone; a disk that is full costs no round."""
+        assert self.folder is not None
+        try:
+            seal(self.folder / f"{name}.{moment.stage}-{moment.round}.safetensors", camera.state())
+        except UserError as error:
+            remark(f"{name} cannot remember its round: {error}")
+            return
+        moments = self._moments(name)
+        past = [other for other in sorted(moments) if other <= moment]
+        for other in moments.keys() - set(past[-KEPT:]):  # later ones are of a future that is made again
+            moments[other].unlink(missing_ok=True)
+
+    def _moments(self, name: str) -> dict[Moment, Path]:
+        """The moments of a camera that are on disk."""
+        assert self.folder is not None
+        pattern = re.compile(re.escape(name) + r"\.([01])-(\d+)\.safetensors")
+        there = self.folder.iterdir() if self.folder.is_dir() else ()
+        found = {path: pattern.fullmatch(path.name) for path in there}
+        return {Moment(int(said[1]), int(said[2])): path for path, said in found.items() if said}
 
 
 def forget(run_id: int) -> None:
-    """Let go of a finished run's cameras and recordings."""
+    """Let go of a finished run's cameras and recordings in this process."""
     for key in [key for key in _HERE if key[0] == run_id]:
         del _HERE[key]
     forget_recordings()
 
 
-def _stays(context: Context) -> bool:
-    return bool(context.node_config.get("resident", False))
+def _folder(message: Message, context: Context) -> Path | None:
+    """Where this host keeps its memory of the message's run, if it has a place for it."""
+    state_dir = str(context.node_config.get("state-dir") or context.run_config.get("state-dir") or "")
+    run = message.metadata.group_id.partition("/")[0]
+    if not state_dir or not re.fullmatch(r"[0-9a-f]{16}", run):
+        return None
+    return Path(state_dir).expanduser() / run
+
+
+def _drop_old_runs(folder: Path) -> None:
+    """Remove what runs of long ago left beside this one's memory."""
+    others = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    for other in others:
+        if other.is_dir() and re.fullmatch(r"[0-9a-f]{16}", other.name) and _days_old(other) > KEPT_DAYS:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _days_old(folder: Path) -> float:
+    return (time.time() - folder.stat().st_mtime) / 86400

@@ -4,7 +4,8 @@
         config.yaml  env.json  rounds.csv  summary.json  confusion.json  answers.csv  plots/  report.html  checkpoint/
 
 Other programs read it: the format is stable. Every file is whole at any moment: tables grow by whole lines, the others
-are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"`` and the reason.
+are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"`` and the reason; it can
+go on from there (``fedkd run resume=``).
 Accuracies in summary.json are of the last exam: `accuracy` of each view's student, `accuracy_teacher` of its host's
 first teacher (empty where none was taught or could see the clips), `accuracy_fused` of the views' students together.
 """
@@ -12,18 +13,20 @@ first teacher (empty where none was taught or could see the clips), `accuracy_fu
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import io
 import json
 import os
 import platform
+import secrets
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fedkd.errors import UserError
 
@@ -46,7 +49,7 @@ seconds       the view's own training time.
 
 
 class Record:
-    """A run's folder, open for writing."""
+    """A run's folder, open for writing: by this process alone, until it is closed or the process ends."""
 
     def __init__(self, folder: Path, config_yaml: str, summary: Mapping[str, Any]) -> None:
         if folder.exists():
@@ -57,13 +60,50 @@ class Record:
             raise UserError(
                 f"cannot make the result folder {folder}: {error.strerror}; choose another results_dir=."
             ) from error
-        self.folder = folder
+        self.folder, self._lock = folder, _locked(folder)
         self._began = time.monotonic()
-        self._summary = dict(summary)
+        self._summary = {**summary, "run": secrets.token_hex(8)}
         self._replace("config.yaml", config_yaml)
         self._replace("env.json", json.dumps(environment(), indent=2) + "\n")
         self._replace("rounds.csv", ",".join(ROUND_COLUMNS) + "\n")
         self.update(status="running", wall_seconds=0.0)
+
+    @classmethod
+    def again(cls, folder: Path) -> Record:
+        """The record of a run that did not finish, to go on with; `UserError` where there is none."""
+        record = cls.__new__(cls)
+        record.folder, record._lock = folder, _locked(folder)
+        try:
+            record._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{folder} holds no run to go on with: {error}; start the run anew.") from error
+        if record._summary["status"] == "finished":
+            raise UserError(f"the run in {folder} is finished; there is nothing to go on with.")
+        record._began = time.monotonic() - record._summary["wall_seconds"]
+        record._summary.pop("reason", None)
+        record.update(status="running")
+        return record
+
+    @property
+    def run(self) -> str:
+        """The run's name among all runs there are, 16 hexadecimal digits: its cameras' memories go by it."""
+        return str(self._summary["run"])
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """What did not answer so far: {round, view, reason}."""
+        return list(self._summary.get("failures", []))
+
+    def back_to(self, round: int) -> None:
+        """Forget the rows of later rounds than this; a run that goes on makes them again."""
+        with writing_to(self.folder):
+            lines = (self.folder / "rounds.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines[1:] if line.endswith("\n") and int(line.partition(",")[0]) <= round]
+        self._replace("rounds.csv", "".join([lines[0], *kept]))
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.close()
 
     def rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows to rounds.csv, whole lines at a time."""
@@ -87,13 +127,28 @@ class Record:
         write_whole(self.folder / name, content if isinstance(content, bytes) else content.encode())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, or leave the one that was there."""
+def _locked(folder: Path) -> IO[bytes]:
+    """A file that holds the folder for this process while it is open; a killed process lets go of it."""
+    with writing_to(folder):
+        lock = open(folder / ".lock", "wb")  # noqa: SIM115 (it stays open)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"a run is at work in {folder}; wait for it, or end it.") from error
+    return lock
+
+
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file, or leave the one that was there; `durable` through a power cut too, which takes the disk's time."""
     draft = path.with_name(path.name + ".part")
     with writing_to(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            draft.write_bytes(content)
+            with open(draft, "wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(draft, path)
         except OSError:
             draft.unlink(missing_ok=True)  # a full disk needs the room

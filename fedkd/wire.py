@@ -113,9 +113,14 @@ def pack_weights(state: Mapping[str, Tensor], *, half: bool = False) -> ArrayRec
     )
 
 
+def unpack_arrays(record: Record) -> dict[str, Tensor]:
+    """The tensors of a record just as they travel: `pack_weights` of them is the same record."""
+    return {name: _unpack(record, name) for name in record}
+
+
 def unpack_weights(record: Record) -> dict[str, Tensor]:
     """The `state_dict` of a record; float16 weights come back as float32."""
-    state = {name: _unpack(record, name) for name in record}
+    state = unpack_arrays(record)
     return {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
 
 

@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("-h", "--help", action="store_true", help="show every setting, for the groups that are chosen")
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
-    run.add_argument("overrides", nargs="*", metavar="key=value", help="what differs from the defaults")
+    run.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="what differs from the defaults; resume=RESULT: a killed run"
+    )
     run.set_defaults(act=_run, usage=run.format_help())
     data = verbs.add_parser("data", help="fedkd data check | show | prepare NAME: what of a data set is there")
     data.add_argument(
@@ -96,6 +98,8 @@ def _run(asked: argparse.Namespace) -> int:
         print(asked.usage.rstrip(), end="\n\n")
         print(settings(asked.overrides))
         return 0
+    if any(word.startswith("resume=") for word in asked.overrides):
+        return _resume(asked.overrides, multirun=asked.multirun)
     combinations = list(expand(asked.overrides)) if asked.multirun else [list(asked.overrides)]
     for overrides in combinations:
         load(overrides)  # a sweep with a mistake in it should fail before its first run
@@ -117,6 +121,25 @@ def _run(asked: argparse.Namespace) -> int:
         print_results(folders)
     if failed:
         raise UserError(f"{len(failed)} of {len(combinations)} runs failed, the others are done: {'; '.join(failed)}.")
+    return 0
+
+
+def _resume(words: Sequence[str], *, multirun: bool) -> int:
+    """Go on with a run that was killed, from its last whole round; what else is said may only change where it runs."""
+    [result, *more] = [word.partition("=")[2] for word in words if word.startswith("resume=")]
+    if more or multirun:
+        raise UserError("resume= goes on with one run; give each its own command.")
+    folder = only_run(result)
+    summary = read(folder).summary
+    if summary["status"] == "finished":
+        print(f"fedkd: the run in {folder} is finished already.", file=sys.stderr)
+    else:
+        if "overrides" not in summary:
+            raise UserError(f"the run in {folder} was made by an older fedkd, which could not go on; start it anew.")
+        others = [word for word in words if not word.startswith("resume=")]
+        run_one([*summary["overrides"], *others], folder=folder)
+        report(folder, ())
+    print_results([folder])
     return 0
 
 
@@ -188,10 +211,12 @@ def _show(asked: argparse.Namespace) -> int:
     return 0
 
 
-def run_one(overrides: Sequence[str], *, results_dir: str | None = None, name: str | None = None) -> Path:
-    """One run in the place that the overrides name; its result folder."""
+def run_one(
+    overrides: Sequence[str], *, results_dir: str | None = None, name: str | None = None, folder: Path | None = None
+) -> Path:
+    """One run in the place that the overrides name; its result folder, or `folder`, where one that was killed lies."""
     cfg = load(overrides)
-    folder = new_folder(results_dir or cfg.results_dir, name or str(cfg.name), overrides)
+    folder = folder or new_folder(results_dir or cfg.results_dir, name or str(cfg.name), overrides)
     paths = {"data_dir": cfg.data_dir, "teaching.file": cfg.teaching.file}  # a place may run elsewhere
     if "prepared_dir" in cfg.data:
         paths["data.prepared_dir"] = cfg.data.prepared_dir
@@ -202,7 +227,7 @@ def run_one(overrides: Sequence[str], *, results_dir: str | None = None, name: s
         build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
     except BaseException:
         if folder.exists():
-            print(f"what the failed run wrote is in {folder}", file=sys.stderr)
+            print(f"what the failed run wrote is in {folder}; fedkd run resume={folder} goes on", file=sys.stderr)
         raise
     return folder
 

@@ -91,9 +91,10 @@ class HostGrid(Grid):
         return replies
 
 
-def new_context(run_id: int, node_id: int, overrides: str) -> Context:
-    """The context of a host whose process stays, so that cameras live on in it."""
-    return Context(run_id, node_id, {"resident": True}, RecordDict(), {"overrides": overrides})
+def new_context(run_id: int, node_id: int, overrides: str, state_dir: str) -> Context:
+    """The context of a host whose process stays, so that cameras live on in it; and on its disk, in `state_dir`."""
+    settings: dict[str, bool | float | int | str] = {"resident": True, "state-dir": state_dir}
+    return Context(run_id, node_id, settings, RecordDict(), {"overrides": overrides})
 
 
 def failed(message: Message, error: BaseException, code: int = RAISED) -> Message:

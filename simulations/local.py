@@ -22,16 +22,16 @@ from flwr.app import Context, Message
 
 from clients.app import app as client_app
 from clients.memory import forget
-from simulations.host_grid import HostGrid, failed, new_context
+from simulations.host_grid import HostGrid, Hosts, failed, new_context
 from simulations.remarks import keep_quiet, show_plainly
-from simulations.serve import serve
+from simulations.serve import memories, serve
 
 
 class HostsHere:
     """All hosts in this process, one after the other: the plainest place, and the one to debug in."""
 
-    def __init__(self, num_hosts: int, run_id: int, overrides: str) -> None:
-        self._contexts = {node: new_context(run_id, node, overrides) for node in range(1, num_hosts + 1)}
+    def __init__(self, num_hosts: int, run_id: int, overrides: str, state_dir: str) -> None:
+        self._contexts = {node: new_context(run_id, node, overrides, state_dir) for node in range(1, num_hosts + 1)}
         self._run_id = run_id
 
     def node_ids(self) -> Sequence[int]:
@@ -53,11 +53,11 @@ class HostsHere:
 class HostsInWorkers:
     """Hosts dealt to worker processes in turn."""
 
-    def __init__(self, num_hosts: int, run_id: int, overrides: str, workers: int) -> None:
+    def __init__(self, num_hosts: int, run_id: int, overrides: str, state_dir: str, workers: int) -> None:
         self._nodes = range(1, num_hosts + 1)
         self.workers: list[_Worker] = []
         for _ in range(min(workers, num_hosts)):
-            self.workers.append(_Worker(run_id, overrides, [worker.pipe for worker in self.workers]))
+            self.workers.append(_Worker(run_id, overrides, state_dir, [worker.pipe for worker in self.workers]))
 
     def node_ids(self) -> Sequence[int]:
         """1..n."""
@@ -83,12 +83,12 @@ class _Worker:
     The thread starts with the first message, when all processes are there: none is forked beside a running thread.
     """
 
-    def __init__(self, run_id: int, overrides: str, other_pipes: Sequence[Connection]) -> None:
+    def __init__(self, run_id: int, overrides: str, state_dir: str, other_pipes: Sequence[Connection]) -> None:
         method = "fork" if sys.platform == "linux" else "spawn"  # fork: what is imported need not be imported again
         context: Any = multiprocessing.get_context(method)
         self.pipe, theirs = context.Pipe()
         inherited = [*other_pipes, self.pipe] if method == "fork" else []
-        args = (theirs, inherited, run_id, overrides, not other_pipes)
+        args = (theirs, inherited, run_id, overrides, state_dir, not other_pipes)
         self.process = context.Process(target=_work, args=args, daemon=True)
         self.process.start()
         theirs.close()
@@ -134,7 +134,9 @@ def answer(message: Message, context: Context) -> Message:
         return failed(message, error)
 
 
-def _work(pipe: Connection, inherited: Sequence[Connection], run_id: int, overrides: str, remarks: bool) -> None:
+def _work(
+    pipe: Connection, inherited: Sequence[Connection], run_id: int, overrides: str, state_dir: str, remarks: bool
+) -> None:
     """A worker's life: answer until told to end, or until the parent is gone. One of them remarks on what all read."""
     for others in inherited:  # the parent's ends: while a copy is open here, nobody notices that the parent is gone
         others.close()
@@ -149,7 +151,7 @@ def _work(pipe: Connection, inherited: Sequence[Connection], run_id: int, overri
         while (messages := pipe.recv()) is not None:
             for message in messages:
                 node = message.metadata.dst_node_id
-                reply = answer(message, contexts.setdefault(node, new_context(run_id, node, overrides)))
+                reply = answer(message, contexts.setdefault(node, new_context(run_id, node, overrides, state_dir)))
                 outbox.submit(_send, pipe, message, reply)
 
 
@@ -169,10 +171,12 @@ def run(overrides: str, folder: Path, num_views: int, *, workers: int | None, ho
     workers = workers or cores()
     num_hosts = hosts or num_views
     run_id = os.getpid()
-    here = workers == 1
-    hosts_of_run = (
-        HostsHere(num_hosts, run_id, overrides) if here else HostsInWorkers(num_hosts, run_id, overrides, workers)
-    )
+    state_dir = str(memories(folder))
+    hosts_of_run: Hosts
+    if workers == 1:
+        hosts_of_run = HostsHere(num_hosts, run_id, overrides, state_dir)
+    else:
+        hosts_of_run = HostsInWorkers(num_hosts, run_id, overrides, state_dir, workers)
     serve(HostGrid(hosts_of_run, run_id), run_id, overrides, folder)
 
 

@@ -35,19 +35,23 @@ from fedkd.errors import UserError
 from simulations.host_grid import HostGrid, new_context
 from simulations.local import answer, cores
 from simulations.remarks import show_plainly
-from simulations.serve import serve
+from simulations.serve import memories, serve
 
 PIN = "view_"
 """A custom resource of this prefix names a view whose recordings are on the machine."""
 
 
+AT_HOME = "~/.local/state/fedkd"
+"""Where the machines of a cluster keep their cameras' memories, each on its own disk."""
+
+
 class HostActor:
     """One or more hosts in a process of Ray's."""
 
-    def __init__(self, run_id: int, overrides: str, views: str) -> None:
+    def __init__(self, run_id: int, overrides: str, state_dir: str, views: str) -> None:
         show_plainly()
         torch.set_num_threads(1)
-        self._run_id, self._overrides, self._views = run_id, overrides, views
+        self._run_id, self._overrides, self._state_dir, self._views = run_id, overrides, state_dir, views
         self._contexts: dict[int, Context] = {}
 
     def process(self) -> int:
@@ -58,22 +62,34 @@ class HostActor:
         """The ClientApp's reply."""
         node = message.metadata.dst_node_id
         if node not in self._contexts:
-            self._contexts[node] = new_context(self._run_id, node, self._overrides)
+            self._contexts[node] = new_context(self._run_id, node, self._overrides, self._state_dir)
             self._contexts[node].node_config["views"] = self._views
         return answer(message, self._contexts[node])
 
 
 class RayHosts:
-    """Hosts on actors: an actor for each view of `pinned`, or `num_hosts` hosts dealt to `workers` actors."""
+    """Hosts on actors: an actor for each view of `pinned`, or `num_hosts` hosts dealt to `workers` actors.
+
+    An actor that dies costs its views the message that it was at work on; Ray starts it again, and its cameras go on
+    from what they wrote to the disk of their machine.
+    """
 
     def __init__(
-        self, num_hosts: int, run_id: int, overrides: str, *, workers: int, pinned: Sequence[str] = (), patience: float
+        self,
+        num_hosts: int,
+        run_id: int,
+        overrides: str,
+        state_dir: str,
+        *,
+        workers: int,
+        pinned: Sequence[str] = (),
+        patience: float,
     ) -> None:
-        new_actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(HostActor)
+        new_actor: Any = ray.remote(max_restarts=-1, max_task_retries=0)(HostActor)
         wishes: list[tuple[dict[str, Any], str]] = [({"num_cpus": 1}, "")] * min(workers, num_hosts)
         if pinned:
             wishes = [({"num_cpus": 0, "resources": {PIN + view: 1}}, view) for view in pinned]
-        self.actors = [new_actor.options(**wish).remote(run_id, overrides, views) for wish, views in wishes]
+        self.actors = [new_actor.options(**wish).remote(run_id, overrides, state_dir, views) for wish, views in wishes]
         self._nodes = range(1, (len(pinned) or num_hosts) + 1)
         self._wait_until_there(patience)
 
@@ -164,7 +180,14 @@ def _pass_on(asked: Future[Message], future: Future[Message]) -> None:
 
 
 def run(
-    overrides: str, folder: Path, num_views: int, *, workers: int | None, hosts: int | None, address: str | None
+    overrides: str,
+    folder: Path,
+    num_views: int,
+    *,
+    workers: int | None,
+    hosts: int | None,
+    address: str | None,
+    state_dir: str | None,
 ) -> None:
     """One run on Ray; the record goes to `folder`."""
     torch.set_num_threads(1)
@@ -174,5 +197,7 @@ def run(
     run_id = os.getpid()
     with cluster(address, workers):
         pinned = offered(build(cfg.data).view_names())
-        places = RayHosts(num_hosts, run_id, overrides, workers=workers, pinned=pinned, patience=float(cfg.patience))
+        kept = state_dir or (AT_HOME if address else str(memories(folder)))
+        patience = float(cfg.patience)
+        places = RayHosts(num_hosts, run_id, overrides, kept, workers=workers, pinned=pinned, patience=patience)
         serve(HostGrid(places, run_id), run_id, overrides, folder)

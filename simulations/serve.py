@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -10,6 +11,11 @@ from flwr.app import Context, RecordDict
 from simulations.host_grid import HostGrid
 from simulations.live import watch
 from strategies.app import app as server_app
+
+
+def memories(folder: Path) -> Path:
+    """Where the cameras of a run on this machine keep what they need if it is killed: within its result."""
+    return folder / "checkpoint" / "cameras"
 
 
 def serve(grid: HostGrid, run_id: int, overrides: str, folder: Path) -> None:
@@ -21,3 +27,4 @@ def serve(grid: HostGrid, run_id: int, overrides: str, folder: Path) -> None:
             server_app(grid, context)
     finally:
         grid.hosts.close()
+    shutil.rmtree(memories(folder), ignore_errors=True)  # it is finished: nobody will go on from there

@@ -13,11 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from fedkd.assemble import refuse_unfit, teacher_course
 from fedkd.config import build, from_string, load
 from fedkd.data.pool import POOLED
+from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.record import Record, new_folder
 from fedkd.wire import Letter
-from strategies import teaching
-from strategies.enrol import Enrolment, enrol, event_letters
+from strategies import checkpoint, teaching
+from strategies.checkpoint import Beginning
+from strategies.enrol import Enrolment, enrol
 from strategies.ledger import Ledger
 from strategies.observer import Observer
 from strategies.post import Post
@@ -27,12 +29,17 @@ from strategies.views import Setting, ViewStrategy
 _AT_HOME = Path.home() / "fedkd"
 """Below it lie the results of runs that were started by a plain `flwr run`."""
 
+MAY_DIFFER = ("place", "data_dir", "prepared_dir", "results_dir", "timeout", "patience", "min_views")
+"""Settings that a run that goes on may have of its own: where and how long, but not what is learned."""
+
 app = ServerApp()
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run what the run config's `overrides` say; the record goes to its `folder`.
+
+    A folder that exists holds a run that was killed: it goes on, with the same bits as if it had not been.
 
     Without a folder nobody of ours started the run: it was a plain `flwr run`. The record goes to a new folder under
     results_dir, and a relative one is looked for at home: the directory of this process is that of whoever once started
@@ -48,67 +55,97 @@ def main(grid: Grid, context: Context) -> None:
         print(f"fedkd: the record of this run goes to {folder}", flush=True)
     data = build(cfg.data)
     refuse_unfit(cfg, data.view_names())
-    record = Record(Path(folder), OmegaConf.to_yaml(cfg), {**_heading(cfg, data), "place": place})
+    record = _record(Path(folder), cfg, {**_heading(cfg, data), "place": place, "overrides": overrides})
     try:
         observer = run(grid, cfg, data, record)
+        observer.close()
     except BaseException as error:  # an interrupted run has failed too
         record.update(status="failed", reason=str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise
-    observer.close()
+    finally:
+        record.close()
 
 
 def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
-    """Muster, enrol, bring the teacher, then Flower's own rounds."""
+    """Muster, enrol, bring the teacher, then Flower's own rounds; of a killed run, those that it had yet to do."""
     roster = muster(grid, data.view_names(), together=cfg.strategy.pool, patience=float(cfg.patience))
-    post = Post(roster, Ledger())
-    pupils = (POOLED,) if cfg.strategy.pool else roster.views
-    tell = cfg.strategy.event_labels and not cfg.strategy.pool
-    min_views = 1 if cfg.strategy.pool else cfg.min_views
-    enrolment = enrol(post, grid, pupils, tell=tell, needed=min_views, timeout=float(cfg.timeout))
-    first_letters = event_letters(enrolment.events) if tell else {view: {} for view in enrolment.num_clips}
-    if (course := teacher_course(cfg)) is not None:
-        first_letters = _with_teacher(first_letters, course, cfg, data, post, grid, enrolment)
+    post = Post(roster, Ledger(), record.run)
+    kept = record.folder / "checkpoint"
+    begun = checkpoint.beginning(kept, post.ledger) or _begin(grid, cfg, data, post, kept)
+    standing = checkpoint.last(kept, post.ledger, cfg.rounds)
+    enrolment, teacher = begun.enrolment, begun.teacher
     setting = Setting(
         post=post,
         pupils=tuple(enrolment.num_clips),
         num_clips=enrolment.num_clips,
-        first_letters=first_letters,
+        first_letters={view: {**letter, **teacher} for view, letter in enrolment.letters().items()},
         rule=build(cfg.consensus),
         rounds=cfg.rounds,
-        min_views=min_views,
+        min_views=_min_views(cfg),
         exam_every=cfg.evaluate_every,
-        save_to=str(record.folder / "checkpoint") if cfg.keep_students else "",
+        save_to=str(kept) if cfg.keep_students else "",
     )
     # in two steps: an object given to Hydra's instantiate would arrive as a copy in OmegaConf's own types
     strategy: ViewStrategy = build(cfg.strategy.exchange, _partial_=True)(setting=setting)
-    observer = Observer(record, strategy, roster.unserved(data.view_names()) | enrolment.failures)
-    strategy.start(grid, ArrayRecord(), cfg.rounds, timeout=float(cfg.timeout), evaluate_fn=observer)
+    if standing is not None:
+        strategy.go_on(standing)
+    observer = Observer(record, strategy, roster.unserved(data.view_names()) | dict(enrolment.failures))
+    arrays = standing.arrays if standing else ArrayRecord()
+    strategy.start(grid, arrays, cfg.rounds - strategy.done, timeout=float(cfg.timeout), evaluate_fn=observer)
     return observer
 
 
-def _with_teacher(
-    letters: dict[str, Letter],
-    course: Course,
-    cfg: DictConfig,
-    data: Any,
-    post: Post,
-    grid: Grid,
-    enrolment: Enrolment,
-) -> dict[str, Letter]:
-    """The first letters, with the teacher in them unless every view teaches its own."""
+def _record(folder: Path, cfg: DictConfig, heading: dict[str, Any]) -> Record:
+    """A new record, or that of a killed run with the same settings, to go on with."""
+    yaml = OmegaConf.to_yaml(cfg)
+    if not (folder / "config.yaml").exists():
+        return Record(folder, yaml, heading)
+    if different := _different(OmegaConf.load(folder / "config.yaml"), OmegaConf.create(yaml)):
+        raise UserError(
+            f"expected the settings of the run in {folder}, but {', '.join(different)} differ; go on with "
+            f"fedkd run resume={folder}, or choose another folder."
+        )
+    record = Record.again(folder)
+    record.update(place=heading["place"])
+    return record
+
+
+def _different(then: Any, now: Any, prefix: str = "") -> list[str]:
+    """The settings that differ and may not."""
+    if not isinstance(then, DictConfig) or not isinstance(now, DictConfig):
+        return [] if then == now else [prefix.removesuffix(".")]
+    keys = [key for key in dict.fromkeys((*then, *now)) if key not in MAY_DIFFER]
+    return [name for key in keys for name in _different(then.get(key), now.get(key), f"{prefix}{key}.")]
+
+
+def _begin(grid: Grid, cfg: DictConfig, data: Any, post: Post, kept: Path) -> Beginning:
+    """What is settled before round 1."""
+    pupils = (POOLED,) if cfg.strategy.pool else post.roster.views
+    tell = cfg.strategy.event_labels and not cfg.strategy.pool
+    enrolment = enrol(post, grid, pupils, tell=tell, needed=_min_views(cfg), timeout=float(cfg.timeout))
+    course = teacher_course(cfg)
+    begun = Beginning(enrolment, {} if course is None else _teacher(course, cfg, data, post, grid, enrolment))
+    checkpoint.keep_beginning(kept, begun, post.ledger)
+    return begun
+
+
+def _min_views(cfg: DictConfig) -> int:
+    return 1 if cfg.strategy.pool else int(cfg.min_views)
+
+
+def _teacher(course: Course, cfg: DictConfig, data: Any, post: Post, grid: Grid, enrolment: Enrolment) -> Letter:
+    """The letter that brings the teacher; empty where every view teaches its own."""
     match cfg.teaching.origin:
         case "local" | "online":
-            return letters
+            return {}
         case "federated":
             rounds, timeout = cfg.teaching.rounds, float(cfg.timeout)
-            teacher: Letter = {
-                "teacher": teaching.federate(post, grid, letters, enrolment.num_clips, rounds=rounds, timeout=timeout)
-            }
+            letters, num_clips = enrolment.letters(), enrolment.num_clips
+            return {"teacher": teaching.federate(post, grid, letters, num_clips, rounds=rounds, timeout=timeout)}
         case "lab":
-            teacher = teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed))
+            return teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed))
         case _:
-            teacher = teaching.push(teaching.from_file(cfg.teaching.file))
-    return {view: {**letter, **teacher} for view, letter in letters.items()}
+            return teaching.push(teaching.from_file(cfg.teaching.file))
 
 
 def _heading(cfg: DictConfig, data: Any) -> dict[str, Any]:

@@ -41,6 +41,14 @@ class Distil(ViewStrategy):
         """The consensus, until the view has answered."""
         return self._letters.get(view, {})
 
+    def to_tell(self) -> dict[str, ArrayRecord]:
+        """The consensus of those that have not answered since."""
+        return {view: letter["soft"] for view, letter in self._letters.items()}  # type: ignore[misc]
+
+    def told_before(self, to_tell: Mapping[str, ArrayRecord]) -> None:
+        """Go on with the consensus that another had yet to tell."""
+        self._letters = {view: {"soft": table} for view, table in to_tell.items()}
+
     def wish(self, server_round: int) -> dict[str, bool]:
         """Soft labels, in the rounds after which the views speak."""
         return {"wants_soft": self.speaks(server_round)}

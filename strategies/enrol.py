@@ -22,6 +22,10 @@ class Enrolment:
     events: Mapping[str, EventLabels]
     failures: Failures
 
+    def letters(self) -> dict[str, Letter]:
+        """What each view is told before its first round: the event labels of the others, if any were asked for."""
+        return event_letters(self.events) if self.events else {view: {} for view in self.num_clips}
+
 
 def enrol(post: Post, grid: Grid, pupils: tuple[str, ...], *, tell: bool, needed: int, timeout: float) -> Enrolment:
     """Ask every pupil what it has; with `tell`, also for its event labels."""

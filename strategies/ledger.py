@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
 
@@ -27,6 +28,16 @@ class Ledger:
     def received(self, round: int, content: RecordDict) -> None:
         """A host's answer came in."""
         self._up.update(_by_view(round, content))
+
+    def books(self) -> dict[str, list[list[int | str]]]:
+        """All that was counted so far, as JSON holds it."""
+        sides = {"up": self._up, "down": self._down}
+        return {name: [[round, view, n] for (round, view), n in side.items()] for name, side in sides.items()}
+
+    def open(self, books: Mapping[str, Sequence[Sequence[Any]]]) -> None:
+        """Count on from such books, whatever was counted here before."""
+        sides = [{(round, view): n for round, view, n in books[name]} for name in ("up", "down")]
+        self._up, self._down = Counter(sides[0]), Counter(sides[1])
 
     def of(self, round: int, view: str) -> tuple[int, int]:
         """(up, down) bytes of a view in a round."""

@@ -10,25 +10,33 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flwr.app import ArrayRecord
-from safetensors.torch import save
 
 from fedkd.record import FUSED, Record
-from fedkd.wire import unpack_weights
+from strategies import checkpoint
 from strategies.exam import Marks
 from strategies.post import Failures
 from strategies.views import RoundNotes, ViewStrategy
 
 
 class Observer:
-    """Flower's `evaluate_fn`: called before the first round and after every one."""
+    """Flower's `evaluate_fn`: called before the first round and after every one.
+
+    Where the strategy goes on for another that was killed, the record goes back to the end of that one's last round.
+    """
 
     def __init__(self, record: Record, strategy: ViewStrategy, not_enrolled: Failures) -> None:
         self.record, self.strategy = record, strategy
         self.failures: list[dict[str, Any]] = [{"round": 0, "view": v, "reason": r} for v, r in not_enrolled.items()]
+        if done := strategy.done:
+            self.failures = [failure for failure in record.failures if failure["round"] <= done]
+        record.back_to(done or -1)
 
     def __call__(self, server_round: int, arrays: ArrayRecord) -> None:
-        """Write the rows of a round, the figures so far, and the server's checkpoint."""
+        """Write the rows of a round, the figures so far, and, last of all, the server's checkpoint."""
         notes = self.strategy.notes
+        if self.strategy.done and not server_round:
+            return  # nothing happened since another wrote it down
+        server_round += self.strategy.done
         self.record.rows(self._setup_rows() if server_round == 0 else self._rows(notes))
         self.failures += [{"round": server_round, "view": v, "reason": r} for v, r in notes.failures.items()]
         up, down = self.strategy.setting.post.ledger.totals()
@@ -40,8 +48,9 @@ class Observer:
             failures=self.failures,
             **_figures(notes),
         )
-        if len(arrays):
-            self.record.write("checkpoint/server.safetensors", save(unpack_weights(arrays)))
+        if server_round:
+            standing = self.strategy.standing(server_round, arrays)
+            checkpoint.keep(self.record.folder / "checkpoint", standing, self.strategy.setting.post.ledger)
 
     def close(self) -> None:
         """Write what only the end knows: the students' digest, every answer, the confusion of every view."""
@@ -50,6 +59,7 @@ class Observer:
         self.record.write("confusion.json", json.dumps({v: m.confusion().tolist() for v, m in marks.items()}) + "\n")
         self.record.write("answers.csv", _answers(marks))
         self.record.update(status="finished", digest=_combined(notes.digests))
+        checkpoint.tidy(self.record.folder / "checkpoint")
 
     def _setup_rows(self) -> Iterator[dict[str, Any]]:
         for view in self.strategy.setting.pupils:

@@ -21,10 +21,13 @@ Failures = dict[str, str]
 
 
 class Post:
-    """One message for each host at a time, with a letter for each of its views."""
+    """One message for each host at a time, with a letter for each of its views.
 
-    def __init__(self, roster: Roster, ledger: Ledger) -> None:
-        self.roster, self.ledger = roster, ledger
+    A message's group id is `run` and the round: hosts keep what they remember of one run apart from another's.
+    """
+
+    def __init__(self, roster: Roster, ledger: Ledger, run: str) -> None:
+        self.roster, self.ledger, self.run = roster, ledger, run
         self._out: list[Message] = []
 
     def ask(
@@ -41,7 +44,7 @@ class Post:
         for node, views in self._hosts(told).items():
             content = address({view: told[view] for view in views}, ConfigRecord({"views": list(views), **asked}))
             self.ledger.sent(round, content)
-            self._out.append(Message(content, node, kind, group_id=str(max(round, 0))))
+            self._out.append(Message(content, node, kind, group_id=f"{self.run}/{max(round, 0)}"))
         return self._out
 
     def sort(self, replies: Iterable[Message], round: int) -> tuple[Answers, Failures]:

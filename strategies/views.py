@@ -17,6 +17,7 @@ from flwr.serverapp.strategy import Strategy
 from fedkd.errors import UserError
 from fedkd.types import Tally
 from fedkd.wire import Letter, number, unpack_events, unpack_soft, unpack_tally
+from strategies.checkpoint import Standing
 from strategies.exam import Consensus, Marks, fuse
 from strategies.ledger import EXAM
 from strategies.post import Failures, Post, too_few
@@ -69,6 +70,7 @@ class ViewStrategy(Strategy):
         self.notes = RoundNotes()
         self._arrays = ArrayRecord()
         self._greeted: set[str] = set()  # views that have answered a first letter
+        self.done = 0  # rounds before the one that Flower counts as its first
 
     @property
     def examined(self) -> tuple[str, ...]:
@@ -94,12 +96,31 @@ class ViewStrategy(Strategy):
         """What a view is told before an exam (nothing, unless its student lives at the server)."""
         return {}
 
-    # The round
+    def to_tell(self) -> dict[str, ArrayRecord]:
+        """What it has yet to tell, by view, so that a run can go on elsewhere."""
+        return {}
+
+    def told_before(self, to_tell: Mapping[str, ArrayRecord]) -> None:
+        """Go on with what another had yet `to_tell`."""
+
+    # How it goes on where another was killed
+
+    def standing(self, server_round: int, arrays: ArrayRecord) -> Standing:
+        """How it stands after a round that left `arrays`."""
+        return Standing(server_round, arrays, self.to_tell(), frozenset(self._greeted))
+
+    def go_on(self, standing: Standing) -> None:
+        """Stand as another did: Flower's first round is then the one after its last."""
+        self.done, self._greeted = standing.round, set(standing.greeted)
+        self.told_before(standing.told)
+
+    # The round (Flower counts its rounds from 1; those `done` before come on top)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """One message for each host, with a letter for each of its views."""
+        server_round += self.done
         self.notes = RoundNotes(server_round)
         self._arrays = arrays
         first = {v: letter for v, letter in self.setting.first_letters.items() if v not in self._greeted}
@@ -111,9 +132,11 @@ class ViewStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """What the views that answered leave for the next round."""
+        server_round += self.done
         answers, self.notes.failures = self.setting.post.sort(replies, server_round)
         self._require(len(answers), len(self.setting.pupils), f"in round {server_round}")
         self._greeted |= answers.keys()
+        self._greeted -= {view for view, letter in answers.items() if "fresh" in letter}  # it remembers no letter
         for view, letter in answers.items():
             self.notes.tallies[view] = unpack_tally(letter["tally"])
             self.notes.clocks[view] = {name: number(letter["clock"], name) for name in letter["clock"]}
@@ -123,6 +146,7 @@ class ViewStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """An exam for every view, in the rounds that have one; the last one also saves the students."""
+        server_round += self.done
         if not self._has_exam(server_round):
             return []
         last = server_round == self.setting.rounds
@@ -132,6 +156,7 @@ class ViewStrategy(Strategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Every view's marks and its teacher's, and the marks of the views fused."""
+        server_round += self.done
         if not self._has_exam(server_round):
             return None
         answers, failures = self.setting.post.sort(replies, EXAM)

@@ -119,7 +119,7 @@ def test_a_failed_run_says_where_its_record_is(capsys: pytest.CaptureFixture, tm
     lost = ("data.broken_view=v02", "min_views=3", "place.workers=1", f"results_dir={tmp_path}")
     assert main(["run", *JOB, *lost]) == 2
     [summary] = tmp_path.rglob("summary.json")
-    assert f"what the failed run wrote is in {summary.parent}\n" in capsys.readouterr().err
+    assert f"what the failed run wrote is in {summary.parent};" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_after_a_failed_run_and_names_it(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

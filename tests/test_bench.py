@@ -17,6 +17,7 @@ from simulations.bench.job import SMALL, TINY, dry
 from simulations.bench.measure import Run
 from simulations.bench.table import rows
 from simulations.cli import run_one
+from strategies.checkpoint import arrays_in
 
 
 @pytest.mark.parametrize(("job", "parameters"), [(SMALL, 49_902), (TINY, 510)])
@@ -36,7 +37,7 @@ def local(tmp_path_factory):
     job = replace(dry(TINY), rounds=3, clips=32)
     job.write(folder / "job.npz")
     run_one([*job.overrides(), "place.workers=1", f"results_dir='{folder}'"])
-    return folder / "job.npz", load_file(only_folder(folder) / "checkpoint" / "server.safetensors")
+    return folder / "job.npz", arrays_in(load_file(only_folder(folder) / "checkpoint" / "server.safetensors"))
 
 
 def test_the_bare_loop_ends_with_the_weights_of_the_place_local(local, tmp_path):

@@ -104,7 +104,7 @@ def test_a_camera_packed_and_unpacked_goes_on_with_the_same_bits() -> None:
         seen.hear_consensus(consensus_for(seen), 3)
         seen.train(3)
     resumed = camera(anew_after=2)
-    resumed.restore(paused.state())
+    resumed.unpack(paused.packed())
     assert (resumed.lack, resumed.first_heard) == (paused.lack, paused.first_heard)
     assert [straight.train(4), digest(straight.pupil.net.state_dict())] == [
         resumed.train(4),

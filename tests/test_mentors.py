@@ -62,7 +62,7 @@ def test_the_adaptive_guidance_learns_and_a_pause_changes_no_bit() -> None:
         tally = seen.train(1)
         assert tally.sums["hint"] > 0 and "supervised" not in tally.sums
     resumed = progressive(*words)
-    resumed.restore(paused.state())
+    resumed.unpack(paused.packed())
     assert straight.train(2) == resumed.train(2) and straight.digest() == resumed.digest()
 
 

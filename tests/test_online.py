@@ -25,6 +25,7 @@ from fedkd.learn.pupil import digest
 from fedkd.losses.kd import kd_loss
 from fedkd.models.viewpoint_attention import MeanOfViews, ViewpointAttention
 from fedkd.types import UNKNOWN, UNSEEN, SoftLabels, View
+from strategies.checkpoint import arrays_in
 
 WORDS = ("teaching.origin=online", "hint=feature", "consensus=viewpoint_attention", "strategy.anew=false")
 DOUBLE = torch.float64
@@ -197,9 +198,9 @@ def test_without_a_label_nobody_learns_until_a_consensus_comes() -> None:
 def test_a_studio_packed_and_unpacked_goes_on_with_the_same_bits(place) -> None:  # type: ignore[no-untyped-def]
     straight, resumed = place(), place()
     straight.train(1)
-    resumed.restore(straight.state())
+    resumed.unpack(straight.packed())
     assert straight.train(2) == resumed.train(2)
-    assert straight.state() == resumed.state()
+    assert straight.packed() == resumed.packed()
     assert any(name.startswith("hints.0.") for name in straight.teacher.pupil.state())  # its attention
     assert any(name.startswith("optimiser.") for name in straight.teacher.pupil.state())
 
@@ -221,7 +222,7 @@ def test_a_run_gives_the_same_bits_twice_in_this_process_and_in_workers(tmp_path
 
 def test_soft_labels_are_all_the_server_gets(tmp_path: Path) -> None:
     folder = run(tmp_path, "experiment=online", "data.labels=0.4", *WORDS, "place.workers=1")
-    kinds = {name.rpartition("/")[2] for name in load_file(folder / "checkpoint" / "server.safetensors")}
+    kinds = {name.rpartition("/")[2] for name in arrays_in(load_file(folder / "checkpoint" / "server.safetensors"))}
     assert kinds == {"ids", "probs", "weight"}
     with open(folder / "rounds.csv", newline="") as file:
         assert any(float(row["consensus"] or 0) > 0 for row in csv.DictReader(file))

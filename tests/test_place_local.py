@@ -58,7 +58,7 @@ def test_where_every_label_is_known_an_exchange_changes_nothing(tmp_path):
 @pytest.mark.parametrize("extra", [[], ["+student.schooling.ema=0.99"], ["teaching.origin=federated"]])
 def test_a_camera_packed_into_the_context_between_messages_goes_on_with_the_same_bits(extra, monkeypatch, tmp_path):
     here = summary(run(tmp_path / "stays", "place.workers=1", *extra))
-    monkeypatch.setattr(local, "new_context", lambda run_id, node, overrides: _travelling(run_id, node, overrides))
+    monkeypatch.setattr(local, "new_context", lambda run_id, node, overrides, _: _travelling(run_id, node, overrides))
     assert summary(run(tmp_path / "travels", "place.workers=1", *extra))["digest"] == here["digest"]
 
 
@@ -118,7 +118,8 @@ def test_teachers_sit_the_exam_beside_their_students(reference, tmp_path):
 
 def test_students_that_cannot_be_kept_cost_the_files_and_not_the_exam(monkeypatch, tmp_path):
     def occupy():
-        (only_folder(tmp_path) / "checkpoint").write_text("a file where the folder should be")
+        for view in ("v01", "v02", "v03"):
+            (only_folder(tmp_path) / "checkpoint" / f"{view}.safetensors").mkdir()  # where the file should be
 
     during_training(monkeypatch, occupy, "v01", round=2)
     told = summary(run(tmp_path, "place.workers=1", "strategy=alone"))
@@ -169,7 +170,7 @@ def test_a_host_that_hangs_costs_its_own_answer_only_and_ends_with_the_place(mon
         return Message(RecordDict(), reply_to=message)
 
     monkeypatch.setattr(local, "client_app", sleeps)
-    hosts = local.HostsInWorkers(4, run_id=1, overrides="", workers=2)
+    hosts = local.HostsInWorkers(4, run_id=1, overrides="", state_dir="", workers=2)
     grid = HostGrid(hosts, run_id=1)
     large = ConfigRecord({"larger than a pipe": bytes(1 << 20)})
     asked = [Message(RecordDict({"about": large}), node, "train") for node in (1, 2, 3, 4)]

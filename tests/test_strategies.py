@@ -22,6 +22,8 @@ from strategies.post import Post, reasons
 from strategies.roster import Roster, deal
 from strategies.views import Setting
 
+RUN = "0123456789abcdef"
+
 
 @pytest.fixture(autouse=True)
 def _server() -> None:
@@ -35,7 +37,7 @@ def soft(ids: list[int], first: list[float]) -> SoftLabels:
 def setting(**changes: object) -> Setting:
     roster = Roster({"v01": 1, "v02": 2, "v03": 2})
     given = {
-        "post": Post(roster, Ledger()),
+        "post": Post(roster, Ledger(), RUN),
         "pupils": roster.views,
         "num_clips": dict.fromkeys(roster.views, 10),
         "first_letters": {view: {} for view in roster.views},
@@ -85,7 +87,7 @@ def reply(message: Message, told: dict) -> Message:
 
 
 def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
-    post = Post(Roster({"v01": 1, "v02": 2, "v03": 2}), Ledger())
+    post = Post(Roster({"v01": 1, "v02": 2, "v03": 2}), Ledger(), RUN)
     one, two = post.send("train", 1, {"v01": {}, "v02": {}, "v03": {}}, {"round": 1})
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
@@ -96,7 +98,7 @@ def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
 
 
 def test_a_host_that_never_answers_is_named() -> None:
-    post = Post(Roster({"v01": 1, "v02": 2}), Ledger())
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     post.send("train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     assert post.sort([], 1) == ({}, {"v01": "no answer in time", "v02": "no answer in time"})
 
@@ -242,7 +244,7 @@ def test_an_exam_that_nobody_sits_ends_the_run() -> None:
 
 
 def test_a_host_answers_for_its_own_views_only() -> None:
-    post = Post(Roster({"v01": 1, "v02": 2}), Ledger())
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     one, two = post.send("train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}

@@ -29,6 +29,7 @@ from safetensors.torch import load_file
 
 from fedkd.learn.pupil import digest
 from simulations.bench.job import Job
+from strategies.checkpoint import arrays_in
 
 LOOK_SECONDS, WEIGH_SECONDS = 0.02, 2.0
 HERE = Path(__file__).parent
@@ -176,7 +177,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _weights(folder: Path) -> str:
     """The last averaged weights' digest, however they are kept."""
     for path in folder.rglob("server.safetensors"):
-        return digest(load_file(path))
+        return digest(arrays_in(load_file(path)))
     for path in folder.rglob("weights.npz"):
         return digest({name: torch.from_numpy(value) for name, value in np.load(path).items()})
     return ""

@@ -1,0 +1,127 @@
+"""What the server needs to go on where a run was killed: how it began, and how it stood after the last whole round.
+
+    checkpoint/beginning.safetensors       once, before round 1: who enrolled, the event labels told, the teacher
+    checkpoint/server.safetensors          after every round: what the exchange will tell next, the bytes so far
+    checkpoint/server.before.safetensors   the one before it, should a power cut tear the last
+
+A round whose end is not here is made again; the cameras go back to where they stood before it (`clients.memory`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flwr.app import ArrayRecord
+from torch import Tensor
+
+from fedkd.errors import UserError, remark
+from fedkd.sealed import seal, unseal
+from fedkd.types import EventLabels
+from fedkd.wire import Letter, pack_weights, unpack_arrays
+from strategies.enrol import Enrolment
+from strategies.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What is settled before round 1: who takes part and knows what, and the letter that brings the teacher, if any."""
+
+    enrolment: Enrolment
+    teacher: Letter
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The server after a round.
+
+    arrays   what the round left for the next one (Flower's `arrays`).
+    told     what the exchange will tell each view next, by view.
+    greeted  views that have answered a first letter.
+    """
+
+    round: int
+    arrays: ArrayRecord
+    told: Mapping[str, ArrayRecord]
+    greeted: frozenset[str]
+
+
+def keep_beginning(folder: Path, beginning: Beginning, ledger: Ledger) -> None:
+    """Write how the run began."""
+    enrolment = beginning.enrolment
+    tensors = {f"events:{view}/ids": events.ids for view, events in enrolment.events.items()}
+    tensors |= {f"events:{view}/classes": events.classes for view, events in enrolment.events.items()}
+    tensors |= _flat("teacher:", beginning.teacher)
+    words = {"num_clips": dict(enrolment.num_clips), "failures": dict(enrolment.failures), "ledger": ledger.books()}
+    seal(folder / "beginning.safetensors", tensors, {"facts": json.dumps(words)})
+
+
+def beginning(folder: Path, ledger: Ledger) -> Beginning | None:
+    """How the run began, its ledger opened there; None where it had not begun."""
+    if not (folder / "beginning.safetensors").exists():
+        return None
+    tensors, words = unseal(folder / "beginning.safetensors")
+    facts = json.loads(words["facts"])
+    ledger.open(facts["ledger"])
+    told = _grouped("events:", tensors)
+    events = {view: EventLabels(table["ids"], table["classes"]) for view, table in told.items()}
+    teacher = {kind: pack_weights(weights) for kind, weights in _grouped("teacher:", tensors).items()}
+    return Beginning(Enrolment(facts["num_clips"], events, facts["failures"]), dict(teacher))
+
+
+def keep(folder: Path, standing: Standing, ledger: Ledger) -> None:
+    """Write how the server stands; what was written before stays beside it."""
+    tensors = {f"arrays:{name}": value for name, value in unpack_arrays(standing.arrays).items()}
+    tensors |= _flat("told:", standing.told)
+    facts = {"round": standing.round, "greeted": sorted(standing.greeted), "ledger": ledger.books()}
+    with suppress(FileNotFoundError):
+        os.replace(folder / "server.safetensors", folder / "server.before.safetensors")
+    seal(folder / "server.safetensors", tensors, {"facts": json.dumps(facts)})
+
+
+def last(folder: Path, ledger: Ledger, rounds: int) -> Standing | None:
+    """How the server last stood with some of its `rounds` to go, its ledger opened there; None before round 1's end."""
+    for path in (folder / "server.safetensors", folder / "server.before.safetensors"):
+        if path.exists():
+            try:
+                tensors, words = unseal(path)
+            except UserError as error:
+                remark(f"{error} The run goes back to the round before.")
+                continue
+            facts: dict[str, Any] = json.loads(words["facts"])
+            if facts["round"] >= rounds:
+                continue  # killed while it wrote the last answers: these come with the last round
+            ledger.open(facts["ledger"])
+            told = {view: pack_weights(table) for view, table in _grouped("told:", tensors).items()}
+            return Standing(facts["round"], pack_weights(arrays_in(tensors)), told, frozenset(facts["greeted"]))
+    return None
+
+
+def arrays_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Flower's `arrays` among the tensors of a server's checkpoint: averaged weights, or the views' tables."""
+    return {name.removeprefix("arrays:"): value for name, value in tensors.items() if name.startswith("arrays:")}
+
+
+def tidy(folder: Path) -> None:
+    """Drop what only a killed run needs; the last `server.safetensors` stays."""
+    for name in ("beginning.safetensors", "server.before.safetensors"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _flat(prefix: str, records: Mapping[str, Any]) -> dict[str, Tensor]:
+    tensors = {key: unpack_arrays(record) for key, record in records.items()}
+    return {f"{prefix}{key}/{name}": value for key, table in tensors.items() for name, value in table.items()}
+
+
+def _grouped(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            key, _, rest = name.removeprefix(prefix).rpartition("/")
+            groups.setdefault(key, {})[rest] = value
+    return groups

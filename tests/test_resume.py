@@ -1,0 +1,224 @@
+"""A run that was killed goes on with the bits of one that was not."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from flwr.app import Context, Message, RecordDict
+from safetensors.torch import load_file
+from tiny import JOB, only_folder, run, summary
+
+from clients import memory
+from clients.memory import KEPT, Moment
+from fedkd.errors import Remark, UserError
+from fedkd.learn.pupil import digest
+from fedkd.record import Record
+from fedkd.sealed import seal, unseal
+from simulations import local
+from simulations.cli import main, run_one
+from simulations.identity import become_server
+
+WORDS = ("rounds=4", "speak_after=2", "place.workers=1")
+VARIANTS = {
+    "distil": (),
+    "several exchanges": ("speak_every=1", "rounds=5"),
+    "fedavg": ("strategy=fedavg", "teacher=none"),
+    "central": ("strategy=central",),
+    "federated teacher": ("teaching.origin=federated", "teaching.rounds=2"),
+}
+
+
+class Killed(BaseException):
+    """What no part of a run catches, as none catches SIGKILL."""
+
+
+def ends(folder: Path) -> tuple[str, dict, dict[str, str], str]:
+    """All that a run leaves, but for the time it took."""
+    rounds = pd.read_csv(folder / "rounds.csv").drop(columns="seconds")
+    its_own = ("wall_seconds", "run", "overrides", "bytes_exams")  # the exam's letter has the folder's name in it
+    told = {key: value for key, value in summary(folder).items() if key not in its_own}
+    kept = {path.name: digest(load_file(path)) for path in (folder / "checkpoint").glob("*.safetensors")}
+    return rounds.to_csv(), told, kept, (folder / "answers.csv").read_text()
+
+
+def kill_at(patch: pytest.MonkeyPatch, moment: float) -> None:
+    """End a run before its hosts answer message number `moment`, or (n.5) after they answered number n."""
+    count = 0
+    answer = local.client_app
+
+    def answers_until_killed(message: Message, context: Context) -> Message:
+        nonlocal count
+        count += 1
+        if count == moment:
+            raise Killed
+        reply = answer(message, context)
+        if count + 0.5 == moment:
+            raise Killed
+        return reply
+
+    patch.setattr(local, "client_app", answers_until_killed)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_killed_at_any_message_goes_on_with_the_same_bits(
+    variant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = (*WORDS, *VARIANTS[variant])
+    calm = ends(run(tmp_path / "calm", *words))
+    moments = random.Random(variant).sample([n / 2 for n in range(2, 40)], 6)
+    for moment in moments:
+        results = tmp_path / str(moment)
+        with monkeypatch.context() as patch:
+            kill_at(patch, moment)
+            with contextlib.suppress(Killed):
+                run(results, *words)
+        folder = only_folder(results)
+        memory.forget(os.getpid())  # as a new process would
+        assert main(["run", f"resume={folder}"]) == 0
+        assert ends(folder) == calm, f"killed at message {moment}"
+        assert not (folder / "checkpoint" / "cameras").exists()
+
+
+@pytest.mark.slow
+def test_fifty_kills_of_the_whole_command_and_fifty_same_ends(tmp_path: Path) -> None:
+    words = [*JOB, *WORDS, "rounds=8", "place.workers=2"]
+    calm = ends(run_one([*words, f"results_dir='{tmp_path / 'calm'}'"]))
+    chance, left = random.Random(0), 50
+    while left:
+        results = tmp_path / f"left-{left}"
+        command = [*words, f"results_dir='{results}'"]
+        finished = False
+        while not finished and left:
+            began = time.monotonic()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "simulations.cli", "run", *command],
+                start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            moment = chance.uniform(2, 7)
+            while process.poll() is None and time.monotonic() - began < moment:
+                time.sleep(0.01)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                left -= 1
+            process.wait()
+            if found := list(results.rglob("summary.json")):
+                finished = json.loads(found[0].read_text())["status"] == "finished"
+                command = [f"resume={found[0].parent}"]
+        folder = only_folder(results)
+        assert main(["run", f"resume={folder}"]) == 0
+        assert ends(folder) == calm
+
+
+def test_a_finished_run_is_shown_and_not_run_again(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    folder = run(tmp_path, *WORDS)
+    before = ends(folder)
+    assert main(["run", f"resume={folder}"]) == 0
+    assert "is finished already" in capsys.readouterr().err and ends(folder) == before
+
+
+def test_a_run_goes_on_with_its_own_settings_only(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kill_at(monkeypatch, 12)
+    with pytest.raises(Killed):
+        run(tmp_path, *WORDS)
+    folder = only_folder(tmp_path)
+    assert main(["run", f"resume={folder}", "objective.teacher=0.5"]) == 2
+    assert "objective.teacher differ" in capsys.readouterr().err
+    assert main(["run", f"resume={folder}", "resume=elsewhere"]) == 2
+    assert "one run" in capsys.readouterr().err
+    assert main(["run", "resume=nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_two_processes_cannot_go_on_with_one_run(tmp_path: Path) -> None:
+    record = Record(tmp_path / "run", "seed: 0\n", {})
+    with pytest.raises(UserError, match="a run is at work in"):
+        Record.again(tmp_path / "run")
+    record.close()
+    assert Record.again(tmp_path / "run").run == record.run
+
+
+# What is torn
+
+
+def test_a_sealed_file_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "sealed.safetensors"
+    tensors = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3)}
+    seal(path, tensors, {"round": "3"})
+    back, words = unseal(path)
+    assert words == {"round": "3"} and back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+    whole = path.read_bytes()
+    for torn in (
+        whole[:-1],
+        whole[:20],
+        b"",
+        whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:],
+        whole.replace(b'"3"', b'"4"'),
+    ):
+        path.write_bytes(torn)
+        with pytest.raises(UserError, match="is torn"):
+            unseal(path)
+
+
+def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path) -> None:
+    kept = host(tmp_path)
+    seen = kept.anew("v01")
+    digests = {}
+    for round in range(6):
+        if round:
+            seen.train(round)
+        kept.remember({"v01": seen}, Moment(1, round))
+        digests[round] = seen.digest()
+    files = sorted(kept.folder.iterdir())  # type: ignore[union-attr]
+    assert len(files) == KEPT
+    back, known = host(tmp_path).recall("v01", Moment(1, 4))
+    assert known and back.digest() == digests[4]
+    files[-1].write_bytes(files[-1].read_bytes()[:-9])
+    with pytest.warns(Remark, match="goes back to what it remembers from before"):
+        back, known = host(tmp_path).recall("v01", Moment(1, 5))
+    assert known and back.digest() == digests[4]
+    kept.remember({"v01": back}, Moment(1, 4))
+    assert [path.name for path in sorted(kept.folder.iterdir())] == [path.name for path in files[:2]]  # type: ignore[union-attr]
+
+
+def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calm = ends(run(tmp_path / "calm", *WORDS))
+    with monkeypatch.context() as patch:
+        kill_at(patch, 20)  # three views, each asked to enrol, and then to train and sit an exam in every round
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", *WORDS)
+    folder = only_folder(tmp_path / "killed")
+    server = folder / "checkpoint" / "server.safetensors"
+    server.write_bytes(server.read_bytes()[:-1])
+    memory.forget(os.getpid())
+    with pytest.warns(Remark, match="goes back to the round before"):
+        run_one(summary(folder)["overrides"], folder=folder)
+    assert ends(folder) == calm
+
+
+def host(state_dir: Path) -> memory.Memory:
+    """A host in a new process, with the tiny data's cameras."""
+    node = Context(1, 1, {"state-dir": str(state_dir)}, RecordDict(), {})
+    return memory.Memory(Message(RecordDict(), 1, "train", group_id=f"{RUN}/1"), node, (*JOB, "rounds=6"))
+
+
+RUN = "0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    become_server(1)
+    memory.forget(os.getpid())
