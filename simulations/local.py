@@ -171,7 +171,7 @@ def run(overrides: str, folder: Path, num_views: int, *, workers: int | None, ho
     workers = workers or cores()
     num_hosts = hosts or num_views
     run_id = os.getpid()
-    state_dir = str(memories(folder))
+    state_dir = memories(folder, overrides)
     hosts_of_run: Hosts
     if workers == 1:
         hosts_of_run = HostsHere(num_hosts, run_id, overrides, state_dir)

@@ -197,7 +197,9 @@ def run(
     run_id = os.getpid()
     with cluster(address, workers):
         pinned = offered(build(cfg.data).view_names())
-        kept = state_dir or (AT_HOME if address else str(memories(folder)))
+        kept = memories(folder, overrides)
+        if kept and (state_dir or address):
+            kept = state_dir or AT_HOME
         patience = float(cfg.patience)
         places = RayHosts(num_hosts, run_id, overrides, kept, workers=workers, pinned=pinned, patience=patience)
         serve(HostGrid(places, run_id), run_id, overrides, folder)

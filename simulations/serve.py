@@ -8,14 +8,17 @@ from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
+from fedkd.config import from_string, load
 from simulations.host_grid import HostGrid
 from simulations.live import watch
 from strategies.app import app as server_app
 
+MEMORIES = "checkpoint/cameras"
 
-def memories(folder: Path) -> Path:
-    """Where the cameras of a run on this machine keep what they need if it is killed: within its result."""
-    return folder / "checkpoint" / "cameras"
+
+def memories(folder: Path, overrides: str) -> str:
+    """Where the cameras of a run on this machine keep what they need if it is killed: within its result, or nowhere."""
+    return str(folder / MEMORIES) if load(from_string(overrides)).resumable else ""
 
 
 def serve(grid: HostGrid, run_id: int, overrides: str, folder: Path) -> None:
@@ -27,4 +30,4 @@ def serve(grid: HostGrid, run_id: int, overrides: str, folder: Path) -> None:
             server_app(grid, context)
     finally:
         grid.hosts.close()
-    shutil.rmtree(memories(folder), ignore_errors=True)  # it is finished: nobody will go on from there
+    shutil.rmtree(folder / MEMORIES, ignore_errors=True)  # it is finished: nobody will go on from there

@@ -105,6 +105,8 @@ def _record(folder: Path, cfg: DictConfig, heading: dict[str, Any]) -> Record:
             f"expected the settings of the run in {folder}, but {', '.join(different)} differ; go on with "
             f"fedkd run resume={folder}, or choose another folder."
         )
+    if not cfg.resumable:
+        raise UserError(f"the run in {folder} cannot go on, since it ran with resumable=false; start it anew.")
     record = Record.again(folder)
     record.update(place=heading["place"])
     return record

@@ -140,6 +140,18 @@ def test_a_run_goes_on_with_its_own_settings_only(
     assert "nowhere" in capsys.readouterr().err
 
 
+def test_a_run_that_kept_nothing_says_so(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kill_at(monkeypatch, 12)
+    with pytest.raises(Killed):
+        run(tmp_path, *WORDS, "resumable=false")
+    folder = only_folder(tmp_path)
+    assert not (folder / "checkpoint" / "cameras").exists()
+    assert main(["run", f"resume={folder}"]) == 2
+    assert "it ran with resumable=false" in capsys.readouterr().err
+
+
 def test_two_processes_cannot_go_on_with_one_run(tmp_path: Path) -> None:
     record = Record(tmp_path / "run", "seed: 0\n", {})
     with pytest.raises(UserError, match="a run is at work in"):

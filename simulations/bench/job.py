@@ -55,7 +55,7 @@ class Job:
             f"+student.model.dilations=[{','.join(map(str, self.dilations))}]", "+student.model.dropout=0.0",
             f"+student.schooling.batch={self.batch}", "+student.schooling.epochs=1",
             "strategy=fedavg", "objective.label_smoothing=0.0",
-            f"rounds={self.rounds}", f"evaluate_every={self.rounds}", "keep_students=false",
+            f"rounds={self.rounds}", f"evaluate_every={self.rounds}", "keep_students=false", "resumable=false",
         ]  # fmt: skip
 
     def write(self, path: Path) -> None:
