@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -45,7 +46,7 @@ ORDERS = {
 FILES = {60: ("NTU60_CS.npz", "NTU60_CV.npz"), 120: ("NTU120_CSub.npz", "NTU120_CSet.npz")}
 
 AWAY = torch.tensor([0.0, 0.0, 3.0])
-"""Metres. The scripts put the first frame's mid spine on the camera, which is where Kinect puts joints that it lost."""
+"""Metres. The scripts move the first frame's mid spine to the camera, where Kinect puts joints that it lost."""
 
 
 def npz_of(data_dir: str | None, num_classes: int) -> Path:
@@ -65,16 +66,17 @@ def rows_of(path: Path) -> list[Entry]:
         stems = [stem for stem in ordered if (getattr(names[stem], by) in training) == (part == "train")]
         clips, labels = _clips(path, part), _labels(path, part, num_classes)
         if not len(stems) == len(clips) == len(labels):
-            raise _refused(
-                path,
-                f"x_{part} has {len(clips)} clips and y_{part} {len(labels)}, {NAMES} lists {len(stems)} to {part}",
-            )
-        for row, (stem, label) in enumerate(zip(stems, labels.tolist(), strict=True)):
-            if label != names[stem].action - 1:
-                said = f"class {label}" if label >= 0 else "no one class"
-                raise _refused(path, f"row {row} of y_{part} is of {said}, in that place {NAMES} has {stem}")
+            counts = f"x_{part} has {len(clips)} clips and y_{part} {len(labels)}"
+            raise _refused(path, f"{counts}, {NAMES} lists {len(stems)} to {part}")
+        _refuse_other_order(path, part, labels, [names[stem].action - 1 for stem in stems])
         entries += [Entry(stem, path, partial(_read, stem, clip)) for stem, clip in zip(stems, clips, strict=True)]
     return entries
+
+
+def _refuse_other_order(path: Path, part: str, labels: Int[np.ndarray, "N"], listed: Sequence[int]) -> None:
+    for row in np.flatnonzero(labels != np.array(listed))[:1]:
+        said = f"class {labels[row]}" if labels[row] >= 0 else "no one class"
+        raise _refused(path, f"row {row} of y_{part} is of {said}, by {NAMES} it is of class {listed[row]}")
 
 
 def _names(path: Path, num_classes: int) -> dict[str, Name]:
