@@ -14,10 +14,23 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from test_video import greys, write_video
 
+from fedkd.assemble import student_course
+from fedkd.config import load
 from fedkd.data.check import Broken, ClipFact, DataReport, render
-from fedkd.data.ntu_rgbd import TRAINING_SUBJECTS, NtuRgbd
-from fedkd.data.ntu_rgbd_files import ACTIONS, Body, Name, bodies_of, main_body, name_of, read_file
+from fedkd.data.ntu_rgbd import IN_ONE_FILE, NtuRgbd
+from fedkd.data.ntu_rgbd_files import (
+    ACTIONS,
+    TRAINING_SUBJECTS,
+    Body,
+    Name,
+    bodies_of,
+    files_of,
+    main_body,
+    name_of,
+    read_file,
+)
 from fedkd.data.ntu_rgbd_missing import MISSING
 from fedkd.data.skeleton import centred, facing
 from fedkd.errors import Remark, UserError
@@ -71,8 +84,12 @@ def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
     return files
 
 
+def at(root: Path, **settings: Any) -> NtuRgbd:
+    return NtuRgbd(data_dir=str(root), prepared_dir=str(root / "prepared"), **settings)
+
+
 def opened(root: Path, frames: int = 8, **settings: Any) -> NtuRgbd:
-    data = NtuRgbd(data_dir=str(root), prepared_dir=str(root / "prepared"), frames=frames, **settings)
+    data = at(root, frames=frames, **settings)
     data.prepare(quietly)
     return data
 
@@ -242,7 +259,7 @@ class TestProtocols:
     @pytest.mark.parametrize(
         "wrong",
         [
-            {"source": "npz"}, {"protocol": "x_set"}, {"protocol": "x_view", "num_classes": 120}, {"num_classes": 61},
+            {"source": "h5"}, {"protocol": "x_set"}, {"protocol": "x_view", "num_classes": 120}, {"num_classes": 61},
             {"valid": 1.0}, {"valid": 0.1, "protocol": "x_view"}, {"labels": 0.0}, {"frames": 1},
         ],
     )  # fmt: skip
@@ -254,7 +271,7 @@ class TestProtocols:
 class TestPreparing:
     def test_clips_are_prepared_first_and_may_be_thin(self, tmp_path: Path) -> None:
         write_release(tmp_path)
-        data = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path / "prepared"))
+        data = at(tmp_path)
         with (
             pytest.warns(Remark, match="54 of 56578 published clips"),
             pytest.raises(UserError, match=r"54 of 54 clips are not prepared .*`fedkd data prepare ntu_rgbd` once"),
@@ -266,7 +283,7 @@ class TestPreparing:
         write_release(tmp_path)
         path = folder(tmp_path) / "S001C001P001R001A001.skeleton"
         path.write_bytes(path.read_bytes()[:3000])
-        unprepared = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path / "prepared"), frames=8)
+        unprepared = at(tmp_path, frames=8)
         assert [path.stem in fault.name for fault in unprepared.check().broken] == [True]
         data = opened(tmp_path)
         assert [path.stem in fault.name for fault in data.check().broken] == [True] and data.check().exit_code == 1
@@ -329,13 +346,13 @@ class TestPyskl:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = write_pickle(tmp_path, self.STEMS)
-        unprepared = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path / "prepared"), frames=8, source="pyskl")
+        unprepared = at(tmp_path, frames=8, source="pyskl")
         with pytest.raises(UserError, match="18 of 18 clips are not prepared"):
             unprepared.view("v01", 0)
         assert len(unprepared.check().clips) == 18
         data = opened(tmp_path, source="pyskl")
         with monkeypatch.context() as patched:
-            patched.setattr("fedkd.data.ntu_rgbd.annotations_of", None)
+            patched.setitem(IN_ONE_FILE, "pyskl", (IN_ONE_FILE["pyskl"][0], None))
             assert len(data.view("v01", 0).train) == 4 and len(data.check().clips) == 18
         os.utime(path, (0, 0))
         with pytest.raises(UserError, match="18 of 18 clips are not prepared or have changed"):
@@ -346,7 +363,7 @@ class TestPyskl:
     ) -> None:
         write_pickle(tmp_path, self.STEMS)
         monkeypatch.setattr("fedkd.data.store.SAVE_SECONDS", -1.0)
-        data = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path / "prepared"), frames=8, source="pyskl")
+        data = at(tmp_path, frames=8, source="pyskl")
 
         def dying(clips: Iterable[Any], count: int) -> Iterable[Any]:
             yield from list(clips)[:12]
@@ -385,6 +402,237 @@ class TestPyskl:
                 data.check()
 
 
+def arrays(root: Path, file: str, num_classes: int = 60, frames: int = 20) -> dict[str, np.ndarray]:
+    """What CTR-GCN's scripts make of a folder's clips, and its list; they sort by people, cameras or setups."""
+    found = {path.stem: path for path in files_of(str(root))}
+    (root / "ntu_rgbd" / "skes_available_name.txt").write_text("\n".join(found))
+    performers = TRAINING_SUBJECTS[num_classes]
+    by, train = {
+        "NTU60_CS": (slice(8, 12), [f"P{p:03}" for p in performers]),
+        "NTU60_CV": (slice(4, 8), ["C002", "C003"]),
+        "NTU120_CSub": (slice(8, 12), [f"P{p:03}" for p in performers]),
+        "NTU120_CSet": (slice(0, 4), [f"S{s:03}" for s in range(2, 33, 2)]),
+    }[file]
+    test = sorted({stem[by] for stem in found} - set(train))
+    made = {}
+    for part, groups in (("train", train), ("test", test)):
+        stems = [stem for group in groups for stem in found if stem[by] == group]
+        x, y = np.zeros((len(stems), frames, 150), np.float32), np.zeros((len(stems), num_classes))
+        for row, stem in enumerate(stems):
+            bodies = sorted(bodies_of(found[stem].read_bytes()), key=lambda b: -b.joints.flatten(0, 1).var(0).sum())
+            origin = bodies[0].joints[0, 1]
+            for person, body in enumerate(bodies):
+                x[row, body.frames, 75 * person : 75 * person + 75] = (body.joints - origin).flatten(1).numpy()
+            if len(bodies) == 1 and num_classes == 120:
+                x[row, :, 75:] = x[row, :, :75]
+            y[row, int(stem[-3:]) - 1] = 1
+        made |= {f"x_{part}": x, f"y_{part}": y}
+    return made
+
+
+def write_npz(root: Path, file: str = "NTU60_CS", num_classes: int = 60, **wrong: np.ndarray) -> Path:
+    path = root / "ntu_rgbd" / f"{file}.npz"
+    np.savez(path, **{**arrays(root, file, num_classes), **wrong})
+    return path
+
+
+class TestNpz:
+    @pytest.mark.parametrize(
+        ("file", "num_classes", "protocol"),
+        [
+            ("NTU60_CS", 60, "x_view"),
+            ("NTU60_CV", 60, "x_sub"),
+            ("NTU120_CSub", 120, "x_set"),
+            ("NTU120_CSet", 120, "x_sub"),
+        ],
+    )
+    def test_every_clip_of_every_camera_is_that_of_the_release(
+        self, tmp_path: Path, file: str, num_classes: int, protocol: str
+    ) -> None:
+        write_release(tmp_path, setups=(1, 2), performers=(5, 3, 1), actions=(1, 54))
+        if num_classes == 120:
+            write_release(tmp_path, setups=(18, 19), performers=(45, 106), actions=(61, 120))
+        write_npz(tmp_path, file, num_classes)
+        settings = {"num_classes": num_classes, "protocol": protocol}
+        data, release = opened(tmp_path, source="npz", **settings), opened(tmp_path, **settings)
+        assert data.view_names() == release.view_names() and data.subjects() == release.subjects()
+        for name in data.view_names():
+            mine, theirs = data.view(name, 0), release.view(name, 0)
+            for clips, expected in ((mine.train, theirs.train), (mine.test, theirs.test)):
+                assert clips.ids.equal(expected.ids) and clips.labels.equal(expected.labels) and len(clips)
+                assert torch.allclose(clips.streams["skeleton"], expected.streams["skeleton"], atol=1e-5)
+
+    def test_the_list_of_120_serves_60(self, tmp_path: Path) -> None:
+        write_release(tmp_path)
+        write_npz(tmp_path)
+        names = tmp_path / "ntu_rgbd" / "skes_available_name.txt"
+        names.write_text(names.read_text() + "\nS018C001P008R001A061\n")
+        assert len(opened(tmp_path, source="npz").view("v01", 0).train) == 12
+
+    def test_once_prepared_it_is_not_opened_until_it_changes(self, tmp_path: Path) -> None:
+        write_release(tmp_path)
+        path = write_npz(tmp_path)
+        data, stat = opened(tmp_path, source="npz"), path.stat()
+        path.write_bytes(b"\0" * stat.st_size)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert len(data.view("v01", 0).train) == 12
+        os.utime(path, (0, 0))
+        with pytest.raises(UserError, match="no whole npz"):
+            data.view("v01", 0)
+        path.unlink()
+        with pytest.raises(UserError, match=r"finds no NTU60_CS\.npz and no NTU60_CV\.npz"):
+            data.view("v01", 0)
+
+    @pytest.mark.parametrize(
+        ("value", "reason"), [(np.nan, "a coordinate is not finite"), (0.0, "no frame has a body")]
+    )
+    def test_a_broken_clip_is_named(self, tmp_path: Path, value: float, reason: str) -> None:
+        write_release(tmp_path)
+        clips = arrays(tmp_path, "NTU60_CS")["x_test"]
+        clips[4] = value
+        write_npz(tmp_path, x_test=clips)
+        data = opened(tmp_path, source="npz")
+        for faults in (data.check().broken, data.prepare(quietly)):
+            assert [(fault.name, fault.reason) for fault in faults] == [("S001C001P003R002A009", reason)]
+        with pytest.raises(UserError, match="1 recordings are broken, first S001C001P003R002A009"):
+            data.view("v01", 0)
+
+    @pytest.mark.parametrize(
+        ("wrong", "reason"),
+        [
+            ({"x_train": np.zeros((36, 20, 75), np.float32)}, r"x_train is \[36, 20, 75\], not \[N T 150\]"),
+            ({"x_test": np.zeros((18, 3000), np.float32)}, r"x_test is \[18, 3000\], not \[N T 150\]"),
+            ({"x_test": np.zeros((17, 20, 150), np.float32)}, "x_test has 17 clips and y_test 18, .* lists 18 to test"),
+            ({"y_train": np.zeros((36, 120))}, r"y_train is \[36, 120\], not \[N 60\]"),
+            ({"y_train": np.zeros(36)}, r"y_train is \[36\], not \[N 60\]"),
+            (
+                {"y_test": np.zeros((18, 60))},
+                "row 0 of y_test is of no one class, by .* it is of class 0",
+            ),
+            ({"y_test": np.eye(60)[:18]}, "row 1 of y_test is of class 1, by .* it is of class 8"),
+            ({"x_train": np.full((36, 20, 150), None)}, "x_train is an array of object, not of floating-point numbers"),
+            ({"y_test": np.full((18, 60), None)}, "y_test is an array of object, not of floating-point numbers"),
+            ({"x_train": np.zeros((36, 20, 150), int)}, "x_train is an array of int64"),
+        ],
+    )
+    def test_arrays_that_the_scripts_do_not_write(self, tmp_path: Path, wrong: dict, reason: str) -> None:
+        write_release(tmp_path)
+        write_npz(tmp_path, **wrong)
+        with pytest.raises(UserError, match=rf"NTU60_CS\.npz: {reason}.*; make it anew with CTR-GCN's scripts"):
+            opened(tmp_path, source="npz")
+
+    def test_another_order_of_the_clips_is_refused(self, tmp_path: Path) -> None:
+        write_release(tmp_path)
+        (folder(tmp_path) / "S001C001P002R001A009.skeleton").unlink()
+        made = arrays(tmp_path, "NTU60_CS")
+        order = np.r_[17:35, 0:17]
+        write_npz(tmp_path, x_train=made["x_train"][order], y_train=made["y_train"][order])
+        with pytest.raises(UserError, match=r"row .* of y_train is of class"):
+            opened(tmp_path, source="npz")
+
+    def test_a_file_that_is_no_such_npz(self, tmp_path: Path) -> None:
+        write_release(tmp_path)
+        path = write_npz(tmp_path)
+        whole, made = path.read_bytes(), arrays(tmp_path, "NTU60_CS")
+        np.savez_compressed(path, **made)
+        faults = {"is compressed, so it cannot be mapped": path.read_bytes()}
+        np.savez(path, x_train=made["x_train"])
+        faults |= {"it lacks y_train": path.read_bytes(), "no whole npz, truncated": whole[: len(whole) // 2]}
+        for reason, content in [*faults.items(), ("no whole npz", pickle.dumps([1]))]:
+            path.write_bytes(content)
+            with pytest.raises(UserError, match=reason):
+                at(tmp_path, source="npz").check()
+
+    def test_without_its_list_no_clip_has_a_camera(self, tmp_path: Path) -> None:
+        write_release(tmp_path)
+        write_npz(tmp_path)
+        names = tmp_path / "ntu_rgbd" / "skes_available_name.txt"
+        names.write_text(names.read_text() + "\nS001C009P001R001A001")
+        with pytest.raises(UserError, match="lists 'S001C009P001R001A001', which is no clip"):
+            opened(tmp_path, source="npz")
+        names.unlink()
+        with pytest.raises(
+            UserError, match=r"skes_available_name\.txt, which says which clip of an npz is which: copy"
+        ):
+            opened(tmp_path, source="npz")
+
+
+def film(root: Path, stem: str, level: int) -> Path:
+    """A clip's video, of greys that begin at a level."""
+    return write_video(root / "ntu_rgbd" / "nturgb+d_rgb" / f"{stem}_rgb.avi", greys(level + 16, 36, 64)[level:])
+
+
+class TestColours:
+    def filmed(self, root: Path, **settings: Any) -> NtuRgbd:
+        """A release with performers 1 and 3, each clip's grey beginning at 4 times its camera, plus its performer."""
+        write_release(root, performers=(1, 3), actions=(1, 9))
+        for path in files_of(str(root)):
+            name = name_of(path.stem)
+            assert name is not None
+            film(root, path.stem, 4 * name.camera + name.performer)
+        return at(root, frames=8, rgb=True, side=16, **settings)
+
+    @pytest.mark.parametrize("source", ["skeletons", "npz"])
+    def test_they_are_prepared_and_lie_beside_each_camera_s_skeletons(self, tmp_path: Path, source: str) -> None:
+        data = self.filmed(tmp_path, source=source)
+        write_npz(tmp_path)
+        assert "24 videos not read yet: `fedkd data prepare ntu_rgbd` reads them once" in data.check().notes
+        assert data.prepare(quietly) == [] and data.check().exit_code == 0 and not data.check().notes
+        for camera in (1, 2, 3):
+            view = data.view(f"v0{camera}", 0)
+            for clips, performer in ((view.train, 1), (view.test, 3)):
+                rgb = clips.streams["rgb"]
+                assert rgb.shape == (4, 16, 16, 16, 3) and rgb.dtype == torch.uint8 and len(clips) == 4
+                assert (rgb[:, 0].float().mean((1, 2, 3)) / 6).round().tolist() == [4 * camera + performer] * 4
+            assert set(view.train.streams) == {"skeleton", "rgb"}
+
+    def test_a_visual_student_takes_them(self, tmp_path: Path) -> None:
+        data = self.filmed(tmp_path)
+        data.prepare(quietly)
+        train = data.view("v02", 0).train
+        course = student_course(load(["data=ntu_rgbd", "student=rgb_small"]))
+        clips = train.streams[course.modality]
+        net = course.make(tuple(clips.shape[1:]), 60)
+        assert net(course.augment(clips, torch.Generator())).shape == (4, 60)
+
+    def test_clips_without_are_left_out_and_counted(self, tmp_path: Path) -> None:
+        data = self.filmed(tmp_path)
+        (tmp_path / "ntu_rgbd" / "nturgb+d_rgb" / "S001C002P001R001A001_rgb.avi").unlink()
+        data.prepare(quietly)
+        with pytest.warns(Remark, match="1 of 24 clips lack rgb"):
+            views = {name: data.view(name, 0) for name in data.view_names()}
+        assert [len(view.train) for view in views.values()] == [4, 3, 4]
+        assert views["v02"].shared.all() and views["v01"].shared.all(), "v03 filmed it too"
+
+    def test_a_broken_or_misnamed_video_is_named_and_refused(self, tmp_path: Path) -> None:
+        data = self.filmed(tmp_path)
+        videos = tmp_path / "ntu_rgbd" / "nturgb+d_rgb"
+        broken = videos / "S001C001P001R001A001_rgb.avi"
+        broken.write_bytes(broken.read_bytes()[:2000])
+        film(tmp_path, "S001C001P001R001A061", 1)
+        film(tmp_path, next(stem for stem in MISSING if stem.startswith("S001")), 1).write_bytes(b"unread")
+        faults = {fault.name: fault.reason for fault in data.prepare(quietly)}
+        assert (
+            set(faults) == {broken.stem, "S001C001P001R001A061_rgb"}
+            and "its name" in faults["S001C001P001R001A061_rgb"]
+        )
+        report = data.check()
+        assert {fault.name for fault in report.pictures} == set(faults) and report.exit_code == 1
+        assert len(report.clips) == 24, "their skeletons are whole"
+        with pytest.raises(UserError, match=f"2 recordings are broken, first {broken.stem}"):
+            data.view("v01", 0)
+
+    def test_none_and_not_prepared_are_one_sentence(self, tmp_path: Path) -> None:
+        write_release(tmp_path)
+        opened(tmp_path)
+        data = at(tmp_path, frames=8, rgb=True, side=16)
+        with pytest.raises(UserError, match=r"finds no nturgb\+d_rgb/\*\.avi"):
+            data.view("v01", 0)
+        film(tmp_path, "S001C001P001R001A001", 1)
+        with pytest.raises(UserError, match="1 of 1 clips are not prepared"):
+            data.view("v01", 0)
+
+
 @pytest.mark.skipif(
     not Path(os.environ.get("FEDKD_DATA", ""), "ntu_rgbd", "nturgb+d_skeletons").is_dir(),
     reason="FEDKD_DATA has no ntu_rgbd",
@@ -413,3 +661,26 @@ class TestReal:
         first, second = bodies_of(path.read_bytes())
         assert len(first.frames) == len(second.frames) == 74
         assert main_body([first, second]).equal(second.joints), "variance 0.224 against 0.139"
+
+    def test_an_npz_of_them_gives_the_same_clips(self, tmp_path: Path) -> None:
+        (tmp_path / "ntu_rgbd").mkdir()
+        (tmp_path / "ntu_rgbd" / "nturgb+d_skeletons").symlink_to(
+            Path(os.environ["FEDKD_DATA"], "ntu_rgbd", "nturgb+d_skeletons").resolve()
+        )
+        np.savez(tmp_path / "ntu_rgbd" / "NTU60_CS.npz", **arrays(tmp_path, "NTU60_CS", frames=300))
+        release, npz = opened(tmp_path), opened(tmp_path, source="npz")
+        expected = release._store().clips()
+        found = npz._store().clips()
+        assert set(found) == set(expected) and len(found) >= 9
+        assert all(np.allclose(found[stem], expected[stem], atol=1e-4) for stem in found)
+
+    def test_the_first_clip_s_colours(self, tmp_path: Path) -> None:
+        if not Path(os.environ["FEDKD_DATA"], "ntu_rgbd/nturgb+d_rgb").is_dir():
+            pytest.skip("FEDKD_DATA has no ntu_rgbd/nturgb+d_rgb")
+        data = NtuRgbd(prepared_dir=str(tmp_path), rgb=True, side=56)
+        assert data.prepare(quietly) == []
+        with pytest.warns(Remark, match="clips lack rgb"), pytest.raises(UserError, match="got 1: give it more"):
+            data.view("v01", 0)
+        clip = data._colours()["S001C001P001R001A001_rgb"]
+        assert clip.shape == (16, 56, 56, 3) and clip.std() > 20 and (clip[0] != clip[-1]).any()
+        assert len(data.check().clips) >= 9 and not data.check().pictures

@@ -3,10 +3,12 @@
     data = NtuRgbd(data_dir="../shared/data", protocol="x_sub")     # after `fedkd data prepare ntu_rgbd`
     data.view("v01", seed=0).train.streams["skeleton"].shape       # [about 13,350, 64, 25, 3]
 
-Views v01..v03 are the cameras C001..C003; an event is a performance: setup, performer, replication, action. Stream:
+Views v01..v03 are the cameras C001..C003; an event is a performance: setup, performer, replication, action. Streams:
 "skeleton" [N F 25 3], the body that moves most (`fedkd.data.ntu_rgbd_files.main_body`), turned to face the camera, in
-torsos about the clip's mean hip centre. The field's own files also hold the second person of the mutual actions (11 of
-60, 26 of 120); the nets here take one body, so figures on those classes are below the literature's.
+torsos about the clip's mean hip centre; and, where asked for, "rgb" uint8 [N 16 S S 3] (`fedkd.data.ntu_rgbd_rgb`): at
+the default size 11 GB of memory a camera, with `side=56` a quarter. The field's own files also hold the second person
+of the mutual actions (11 of 60, 26 of 120); the nets here take one body, so figures on those classes are below the
+literature's.
 
 Protocols, as published, with train and test clips before the authors' list of missing skeletons is left out
   x_sub    Subjects apart: 20 of 40 train (40,320 and 16,560 clips), or 53 of 106 in 120. Every camera is a client,
@@ -20,8 +22,8 @@ Protocols, as published, with train and test clips before the authors' list of m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -35,32 +37,34 @@ from fedkd.data.ntu_rgbd_files import (
     ACTIONS,
     JOINTS,
     PUBLISHED_CLIPS,
+    TRAINING_SUBJECTS,
     VIEWS,
+    Entry,
     Name,
     files_of,
     name_of,
     read_file,
     usable,
 )
-from fedkd.data.ntu_rgbd_pyskl import Annotation, annotations_of, file_of, read_annotation
+from fedkd.data.ntu_rgbd_npz import npz_of, rows_of
+from fedkd.data.ntu_rgbd_pyskl import annotations_of, pickle_of
+from fedkd.data.ntu_rgbd_rgb import SUFFIX, colour_store, prepare_rgb, video_faults, videos_of
 from fedkd.data.release import check_settings, labelled, mask, prepared, remark_thin, require_view, rows
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress, Store, place
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.types import Clips, View
 
 PROTOCOLS = {60: ("x_sub", "x_view"), 120: ("x_sub", "x_set")}
 """Number of classes -> its protocols."""
 
-TRAINING_SUBJECTS = {
-    60: (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38),
-    120: (
-        *(1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38, 45, 46, 47, 49, 50, 52, 53, 54),
-        *(55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91, 92, 93, 94, 95, 97, 98, 100, 103),
-    ),
-}
-"""Of x_sub: 20 (Shahroudy et al.) and 53 (Liu et al.; as typed in CTR-GCN, `data/ntu120/seq_transformation.py`)."""
 TEST_CAMERA = "v01"
+
+IN_ONE_FILE: dict[str, tuple[Callable[[str | None, int], Path], Callable[[Path], list[Entry]]]] = {
+    "pyskl": (pickle_of, annotations_of),
+    "npz": (npz_of, rows_of),
+}
+"""source -> where its file lies, and the clips in it."""
 
 Role = Literal["train", "valid", "test"]
 
@@ -70,12 +74,14 @@ class NtuRgbd:
     """The data set under one protocol.
 
     data_dir  holds ntu_rgbd; None: FEDKD_DATA. Never written to.
-    source    "skeletons": the release's own nturgb+d_skeletons; "pyskl": the pickles of `fedkd.data.ntu_rgbd_pyskl`.
+    source    of the skeletons. "skeletons": the release's own nturgb+d_skeletons; "pyskl": the pickles of
+              `fedkd.data.ntu_rgbd_pyskl`; "npz": CTR-GCN's, `fedkd.data.ntu_rgbd_npz`.
     num_classes   60: NTU RGB+D, setups 1-17; 120: NTU RGB+D 120, all of them.
     valid     x_sub: share of the training subjects, the last by number, who validate instead, in [0, 1).
     prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
     labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
     frames    every clip is resampled to this length; the field's is 64.
+    rgb       every camera's host also has its colours, of S = `side` pixels; clips without are left out.
     """
 
     data_dir: str | None = None
@@ -86,6 +92,8 @@ class NtuRgbd:
     prepared_dir: str | None = None
     labels: float = 1.0
     frames: int = 64
+    rgb: bool = False
+    side: int = 112
 
     name: ClassVar[str] = "ntu_rgbd"
 
@@ -94,8 +102,8 @@ class NtuRgbd:
             raise UserError(f"ntu_rgbd has 60 or 120 classes, got num_classes={self.num_classes}.")
         dataset = f"ntu_rgbd with {self.num_classes} classes"
         check_settings(dataset, self.protocol, PROTOCOLS[self.num_classes], self.labels, self.frames)
-        if self.source not in ("skeletons", "pyskl"):
-            raise UserError(f"ntu_rgbd has the sources skeletons and pyskl, got {self.source!r}.")
+        if self.source not in ("skeletons", *IN_ONE_FILE):
+            raise UserError(f"ntu_rgbd has the sources skeletons, {', '.join(IN_ONE_FILE)}, got {self.source!r}.")
         if not 0 <= self.valid < 1 or (self.valid and self.protocol != "x_sub"):
             raise UserError(f"ntu_rgbd valid is a share of x_sub's training subjects in [0, 1), got {self.valid}.")
 
@@ -112,12 +120,13 @@ class NtuRgbd:
         """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
         require_view(f"{self.name} {self.protocol}", self.view_names(), name)
         there, found = self._clips_there()
-        clips = prepared(self.name, self._store(), there)
+        clips, rgb = prepared(self.name, self._store(), there), self._colours()
+        found = self._filmed(found, rgb)
         judge = TEST_CAMERA if self.protocol == "x_view" else name
 
         def split(view: str, role: Role) -> Clips:
             stems = [stem for stem, n in found.items() if n.view == view and self._role(n) == role]
-            return self._clips({stem: found[stem] for stem in sorted(stems, key=lambda s: found[s].event)}, clips)
+            return self._clips({stem: found[stem] for stem in sorted(stems, key=lambda s: found[s].event)}, clips, rgb)
 
         elsewhere = {n.event for n in found.values() if n.view in self.view_names() and n.view != name}
         train = split(name, "train")
@@ -133,7 +142,7 @@ class NtuRgbd:
         return {name.event: name.performer for name in self._clips_there()[1].values()}
 
     def check(self) -> DataReport:
-        """What is in the folder, whatever the protocol; what is not prepared is read now."""
+        """What is in the folder, whatever the protocol; what is not prepared is read now, but for videos."""
         there, store = self._sources(), self._store()
         stale = set(store.out_of_date(there))
         unread = [clip for clip in there if clip.stem in stale]
@@ -144,58 +153,82 @@ class NtuRgbd:
         notes = [f"{listed} clips are on the authors' list of missing skeletons and left out"] if listed else []
         if unread:
             notes.append(f"{len(unread)} of {len(there)} clips are not prepared: `fedkd data prepare ntu_rgbd`")
+        videos, waiting = video_faults(self._folder(), self.prepared_dir, self.side)
         return DataReport(
             dataset=f"{self.name}, {self.num_classes} classes",
-            source=self._place(),
+            source=str(self._place()),
             views=VIEWS,
             clips=[ClipFact(n.view, str(n.event), self.classes[n.action - 1], f"s{n.performer:03}") for n in names],
             expected=PUBLISHED_CLIPS[self.num_classes],
             broken=broken,
-            notes=notes,
+            pictures=videos,
+            notes=[*notes, *waiting],
         )
 
     def prepare(self, progress: Progress) -> list[Broken]:
-        """Make the clips that are not there yet, of all 120 classes; the files that hold none."""
-        return self._store().prepare(self._sources(), self._make, progress)
+        """Make the clips that are not there yet, of all 120 classes, skeletons first; the files that hold none."""
+        broken = self._store().prepare(self._sources(), self._make, progress)
+        return broken + prepare_rgb(self._folder(), self.prepared_dir, self.side, progress)
 
     def _store(self) -> Store:
-        source = self._pickle().stem if self.source == "pyskl" else self.source
+        source = self.source if self.source == "skeletons" else self._file().stem
         folder = place(self.prepared_dir, f"ntu_rgbd_{source}_{self.frames}")
         return Store(folder, "main body, facing, in torsos, v1", (self.frames, JOINTS, 3), "float32")
 
-    def _pickle(self) -> Path:
-        return file_of(self.data_dir, self.num_classes)
+    def _file(self) -> Path:
+        return IN_ONE_FILE[self.source][0](self.data_dir, self.num_classes)
 
-    def _place(self) -> str:
-        return str(self._pickle() if self.source == "pyskl" else files_of(self.data_dir)[0].parent)
+    def _place(self) -> Path:
+        return files_of(self.data_dir)[0].parent if self.source == "skeletons" else self._file()
 
-    def _sources(self) -> Sequence[Path | Annotation]:
-        """Every clip there is; a pickle that was prepared whole and as it stands is not opened to list them."""
+    def _folder(self) -> Path:
+        return self._place().parent
+
+    def _sources(self) -> Sequence[Path | Entry]:
+        """Every clip there is; one file that was prepared whole and as it stands is not opened to list them."""
         if self.source == "skeletons":
             return usable(files_of(self.data_dir))
-        store = self._store()
-        named = [Annotation(stem, self._pickle()) for stem in store.begun()]
+        store, file = self._store(), self._file()
+        named = [Entry(stem, file) for stem in store.begun()]
         as_it_stands = named and not store.out_of_date(named) and not store.broken(named)
-        return named if as_it_stands else annotations_of(self._pickle())
+        return named if as_it_stands else IN_ONE_FILE[self.source][1](file)
 
-    def _read(self, clip: Path | Annotation) -> Float[Tensor, "T J 3"] | Broken:
-        return read_annotation(clip) if isinstance(clip, Annotation) else read_file(clip)
+    def _read(self, clip: Path | Entry) -> Float[Tensor, "T J 3"] | Broken:
+        if isinstance(clip, Path):
+            return read_file(clip)
+        assert clip.read is not None
+        return clip.read()
 
-    def _make(self, clip: Path | Annotation) -> np.ndarray | str:
+    def _make(self, clip: Path | Entry) -> np.ndarray | str:
         """A prepared clip, or what is wrong with it."""
         joints = self._read(clip)
         if isinstance(joints, Broken):
             return joints.reason
         return resample(centred(facing(repaired(joints))), self.frames).numpy()
 
-    def _clips_there(self) -> tuple[Sequence[Path | Annotation], dict[str, Name]]:
+    def _clips_there(self) -> tuple[Sequence[Path | Entry], dict[str, Name]]:
         """The usable clips, and what the names of those with the chosen classes say; a thin folder is named."""
         there = self._sources()
         names = self._named(there, set())
         remark_thin(self.name, len(names), PUBLISHED_CLIPS[self.num_classes], "clips", self._place())
         return there, names
 
-    def _named(self, there: Sequence[Path | Annotation], without: set[str]) -> dict[str, Name]:
+    def _colours(self) -> Mapping[str, np.ndarray]:
+        """Prepared colours by their videos' names, where they are asked for."""
+        if not self.rgb:
+            return {}
+        return prepared(self.name, colour_store(self.prepared_dir, self.side), videos_of(self.data_dir))
+
+    def _filmed(self, named: dict[str, Name], rgb: Mapping[str, np.ndarray]) -> dict[str, Name]:
+        """The clips that have colours, where these are asked for; of the others it is said how many."""
+        if not self.rgb:
+            return named
+        filmed = {stem: name for stem, name in named.items() if stem + SUFFIX in rgb}
+        if len(filmed) < len(named):
+            remark(f"ntu_rgbd: {len(named) - len(filmed)} of {len(named)} clips lack rgb")
+        return filmed
+
+    def _named(self, there: Sequence[Path | Entry], without: set[str]) -> dict[str, Name]:
         """What the names of the clips with the chosen classes say."""
         named = ((clip.stem, name_of(clip.stem)) for clip in there if clip.stem not in without)
         return {stem: name for stem, name in named if name is not None and name.action <= self.num_classes}
@@ -212,10 +245,16 @@ class NtuRgbd:
         num_valid = max(1, round(self.valid * len(training))) if self.valid else 0
         return "valid" if name.performer in training[len(training) - num_valid :] else "train"
 
-    def _clips(self, named: Mapping[str, Name], clips: Mapping[str, np.ndarray]) -> Clips:
-        """Prepared clips given by event id; of none, none of the same shape."""
-        return Clips(
+    def _clips(
+        self, named: Mapping[str, Name], clips: Mapping[str, np.ndarray], rgb: Mapping[str, np.ndarray]
+    ) -> Clips:
+        """Prepared clips given by event id, with their colours where asked for; of none, none of the same shape."""
+        skeletons = Clips(
             ids=torch.tensor([name.event for name in named.values()], dtype=torch.int64),
             labels=torch.tensor([name.action - 1 for name in named.values()], dtype=torch.int64),
             streams={"skeleton": rows(self._store(), clips, list(named))},
         )
+        if not self.rgb:
+            return skeletons
+        colours = rows(colour_store(self.prepared_dir, self.side), rgb, [stem + SUFFIX for stem in named])
+        return replace(skeletons, streams={**skeletons.streams, "rgb": colours})

@@ -22,8 +22,9 @@ What is odd about the release, and what is done here:
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,15 @@ ACTIONS = (
 )  # fmt: skip
 """Classes 0..119: the published actions 1..120, the first 60 of which are NTU RGB+D."""
 
+TRAINING_SUBJECTS = {
+    60: (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38),
+    120: (
+        *(1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38, 45, 46, 47, 49, 50, 52, 53, 54),
+        *(55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91, 92, 93, 94, 95, 97, 98, 100, 103),
+    ),
+}
+"""Of x_sub: 20 (Shahroudy et al.) and 53 (Liu et al.; as typed in CTR-GCN, `data/ntu120/seq_transformation.py`)."""
+
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 
 
@@ -106,6 +116,19 @@ class Body:
 
     frames: Sequence[int]
     joints: Float[Tensor, "T J 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A clip of a larger file, which `read` reads: its main body, or why there is none. Without it, only named."""
+
+    stem: str
+    file: Path
+    read: Callable[[], Float[Tensor, "T J 3"] | Broken] | None = None
+
+    def stat(self) -> os.stat_result:
+        """The file's: a clip is as old as what it came in."""
+        return self.file.stat()
 
 
 def name_of(stem: str) -> Name | None:
@@ -213,6 +236,16 @@ def main_body(bodies: Sequence[Body]) -> Float[Tensor, "T J 3"]:
         if body.frames[-1] < min(person) or body.frames[0] > max(person):
             person |= dict(zip(body.frames, body.joints, strict=True))
     return torch.stack([person[frame] for frame in sorted(person)])
+
+
+def main_of(stem: str, people: Float[np.ndarray, "M F J 3"]) -> Float[Tensor, "T J 3"] | Broken:
+    """The main body of people side by side, with zeros where one was not seen; or the reason why there is none."""
+    if not np.isfinite(people).all():
+        return Broken(stem, "a coordinate is not finite")
+    joints = [torch.from_numpy(person.astype(np.float32)) for person in people]
+    seen = [(person != 0).flatten(1).any(1) for person in joints]
+    bodies = [Body(s.nonzero().flatten().tolist(), j[s]) for s, j in zip(seen, joints, strict=True) if s.any()]
+    return main_body(bodies) if bodies else Broken(stem, "no frame has a body")
 
 
 def _upright(body: Body) -> Bool[Tensor, "T"]:
