@@ -33,7 +33,7 @@ RANGES: dict[str, Range] = {
     "objective.ramp_rounds": ROUNDS,
     "objective.label_smoothing": DECAY,
     "online.strengthen": WEIGHT,
-    **dict.fromkeys(("strategy.teacher_voice", "strategy.deaf_below"), SHARE),
+    **dict.fromkeys(("strategy.teacher_voice", "strategy.deaf_below", "strategy.staleness"), SHARE),
     **{f"{group}.temperature": POSITIVE for group in ("loss", "guidance", "hint", "consensus")},
     "consensus.beta": POSITIVE,
     **dict.fromkeys(("loss.target_weight", "loss.others_weight", "hint.distribution", "hint.correlation"), WEIGHT),

@@ -119,6 +119,11 @@ class Record:
         self._summary["wall_seconds"] = round(time.monotonic() - self._began, 3)
         self._replace("summary.json", json.dumps(self._summary, indent=2) + "\n")
 
+    def wait_for(self, what: str) -> None:
+        """Say what the run waits for, to whoever watches it; "" when it goes on."""
+        if what != self._summary.get("waiting", ""):
+            self.update(waiting=what)
+
     def write(self, name: str, content: str | bytes) -> None:
         """Write one more file of the folder."""
         self._replace(name, content)

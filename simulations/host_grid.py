@@ -80,15 +80,12 @@ class HostGrid(Grid):
         return replies
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Bring messages and wait for the replies, `timeout` seconds at most; a late reply is not waited for again."""
+        """Bring messages and wait for the replies, `timeout` seconds at most; a late one can be pulled later."""
         deadline = None if timeout is None else time.monotonic() + timeout
         ids = self.push_messages(messages)
         futures = [self._waiting[message_id][1] for message_id in ids]
         wait(futures, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-        replies = self.pull_messages(ids)
-        for message_id in ids:
-            self._waiting.pop(message_id, None)
-        return replies
+        return self.pull_messages(ids)
 
 
 def new_context(run_id: int, node_id: int, overrides: str, state_dir: str) -> Context:

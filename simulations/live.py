@@ -72,13 +72,17 @@ class _Watcher:
                 screen.update(self._panel(), refresh=True)
 
     def _line_by_line(self) -> None:
-        told, ended = 0, False
+        told, waited, ended = 0, "", False
         while not ended:
             ended = self.over.wait(_POLL_SECONDS)  # and then one last look, for the last round
             if self._look() and self._result is not None:
                 for number in range(told + 1, self._result.rounds_done + 1):
                     self.console.print(line(self._result, number, self._seconds_left()), soft_wrap=True, markup=False)
                 told = self._result.rounds_done
+                waiting = str(self._result.summary.get("waiting", ""))
+                if waiting and not waited:
+                    self.console.print(waiting, soft_wrap=True, markup=False)
+                waited = waiting
 
     def _look(self) -> bool:
         """Read the record if it changed; whether it did."""
@@ -156,7 +160,8 @@ def panel(result: Result, elapsed: float, seconds_left: float | None) -> Rendera
 
     up, down = (human_bytes(result.summary[key]) for key in ("bytes_up", "bytes_down"))
     title = Text(f"{heading(result)}, place {result.summary['place']}", style="bold")
-    body = Group(progress, "", views, "", Text(f"up {up}  down {down}"))
+    waiting = [Text(said, "yellow")] if (said := result.summary.get("waiting")) else []
+    body = Group(progress, "", views, "", Text(f"up {up}  down {down}"), *waiting)
     return Panel(body, title=title, title_align="left", border_style="dim", padding=(1, 2))
 
 

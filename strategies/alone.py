@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from flwr.app import ArrayRecord
 
 from fedkd.wire import Letter
+from strategies.answers import Answer
 from strategies.views import ViewStrategy
 
 
@@ -25,6 +26,6 @@ class Alone(ViewStrategy):
         """Nothing."""
         return {}
 
-    def hear(self, server_round: int, answers: Mapping[str, Letter], arrays: ArrayRecord) -> ArrayRecord:
+    def hear(self, server_round: int, answers: Mapping[str, Answer], arrays: ArrayRecord) -> ArrayRecord:
         """Nothing."""
         return arrays

@@ -73,15 +73,17 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     kept = record.folder / "checkpoint"
     begun = checkpoint.beginning(kept, post.ledger) or _begin(grid, cfg, data, post, kept)
     standing = checkpoint.last(kept, post.ledger, cfg.rounds)
-    enrolment, teacher = begun.enrolment, begun.teacher
     setting = Setting(
         post=post,
-        pupils=tuple(enrolment.num_clips),
-        num_clips=enrolment.num_clips,
-        first_letters={view: {**letter, **teacher} for view, letter in enrolment.letters().items()},
+        views=tuple(data.view_names()),
+        beginning=begun,
         rule=build(cfg.consensus),
         rounds=cfg.rounds,
+        num_classes=len(data.classes),
         min_views=_min_views(cfg),
+        patience=float(cfg.patience),
+        staleness=float(cfg.strategy.staleness),
+        announce=record.wait_for,
         exam_every=cfg.evaluate_every,
         save_to=str(kept) if cfg.keep_students else "",
     )
@@ -89,7 +91,7 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     strategy: ViewStrategy = build(cfg.strategy.exchange, _partial_=True)(setting=setting)
     if standing is not None:
         strategy.go_on(standing)
-    observer = Observer(record, strategy, roster.unserved(data.view_names()) | dict(enrolment.failures))
+    observer = Observer(record, strategy, roster.unserved(data.view_names()) | begun.enrolment.failures)
     arrays = standing.arrays if standing else ArrayRecord()
     strategy.start(grid, arrays, cfg.rounds - strategy.done, timeout=float(cfg.timeout), evaluate_fn=observer)
     return observer

@@ -35,6 +35,10 @@ class Beginning:
     enrolment: Enrolment
     teacher: Letter
 
+    def letters(self) -> dict[str, Letter]:
+        """What each pupil is told before its first round."""
+        return {view: {**letter, **self.teacher} for view, letter in self.enrolment.letters().items()}
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -57,7 +61,8 @@ def keep_beginning(folder: Path, beginning: Beginning, ledger: Ledger) -> None:
     tensors = {f"events:{view}/ids": events.ids for view, events in enrolment.events.items()}
     tensors |= {f"events:{view}/classes": events.classes for view, events in enrolment.events.items()}
     tensors |= _flat("teacher:", beginning.teacher)
-    words = {"num_clips": dict(enrolment.num_clips), "failures": dict(enrolment.failures), "ledger": ledger.books()}
+    words = {"num_clips": enrolment.num_clips, "failures": enrolment.failures, "tell": enrolment.tell}
+    words |= {"lost": list(enrolment.lost), "ledger": ledger.books()}
     seal(folder / "beginning.safetensors", tensors, {"facts": json.dumps(words)})
 
 
@@ -71,7 +76,9 @@ def beginning(folder: Path, ledger: Ledger) -> Beginning | None:
     told = _grouped("events:", tensors)
     events = {view: EventLabels(table["ids"], table["classes"]) for view, table in told.items()}
     teacher = {kind: pack_weights(weights) for kind, weights in _grouped("teacher:", tensors).items()}
-    return Beginning(Enrolment(facts["num_clips"], events, facts["failures"]), dict(teacher))
+    return Beginning(
+        Enrolment(facts["num_clips"], events, facts["failures"], facts["lost"], facts["tell"]), dict(teacher)
+    )
 
 
 def keep(folder: Path, standing: Standing, ledger: Ledger) -> None:

@@ -9,12 +9,14 @@ views' own synchronised recordings in place of a public data set.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from flwr.app import ArrayRecord
 
 from fedkd.types import SoftLabels
-from fedkd.wire import Letter, pack_soft, unpack_soft
+from fedkd.wire import Letter, pack_soft
+from strategies.answers import Answer
 from strategies.views import Setting, ViewStrategy
 
 
@@ -30,6 +32,7 @@ class Distil(ViewStrategy):
         super().__init__(setting)
         self.leave_one_out, self.first, self.every = leave_one_out, first, every
         self._letters: dict[str, Letter] = {}  # what is told until its view has answered
+        self._tables: dict[str, SoftLabels] = {}  # what each said when the views last spoke
 
     def speaks(self, server_round: int) -> bool:
         """Whether the views speak after this round; after the last one nobody would listen."""
@@ -53,14 +56,23 @@ class Distil(ViewStrategy):
         """Soft labels, in the rounds after which the views speak."""
         return {"wants_soft": self.speaks(server_round)}
 
-    def hear(self, server_round: int, answers: Mapping[str, Letter], arrays: ArrayRecord) -> ArrayRecord:
-        """Pool what the views said; their tables are the checkpoint. A view that fell silent is no longer heard."""
+    def hear(self, server_round: int, answers: Mapping[str, Answer], arrays: ArrayRecord) -> ArrayRecord:
+        """Pool what the views said; their tables are the checkpoint. A view that fell silent is no longer heard.
+
+        What a view says late is pooled with what the others said before, at less weight, and told to all again.
+        """
         self._letters = {view: letter for view, letter in self._letters.items() if view not in answers}
-        spoken = {view: letter["soft"] for view, letter in answers.items() if "soft" in letter}
+        spoken = {view: answer for view, answer in answers.items() if answer.soft is not None and answer.table}
         if not spoken:
             return arrays
-        self._letters = self._replies({view: unpack_soft(table) for view, table in spoken.items()})
-        return ArrayRecord({f"{view}/{name}": array for view, table in spoken.items() for name, array in table.items()})  # type: ignore[misc]
+        if any(not answer.late for answer in spoken.values()):
+            self._tables, arrays = {}, ArrayRecord()
+        for view, answer in spoken.items():
+            assert answer.soft is not None
+            self._tables[view] = replace(answer.soft, weight=answer.soft.weight * self.weight_of(answer))
+        self._letters = self._replies(dict(sorted(self._tables.items())))
+        tables = {f"{view}/{name}": a for view, answer in spoken.items() for name, a in (answer.table or {}).items()}
+        return ArrayRecord({**arrays, **tables})
 
     def _replies(self, tables: Mapping[str, SoftLabels]) -> dict[str, Letter]:
         """For each view the consensus on the events that it asked about."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,16 +11,25 @@ from flwr.serverapp import Grid
 from fedkd.errors import UserError
 from fedkd.types import EventLabels
 from fedkd.wire import Letter, number, pack_events, unpack_events
-from strategies.post import Failures, Post, too_few
+from strategies.post import Answers, Failures, Post, too_few
+
+LATE = 60.0
+"""Seconds that a view which comes late has to enrol: the others wait for it."""
 
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What the views said: training clips of each, and the event labels each can tell."""
+    """What the views said: training clips of each, and (`tell`) the event labels each can tell.
 
-    num_clips: Mapping[str, int]
-    events: Mapping[str, EventLabels]
+    failures  why others do not take part.
+    lost      those of them whose host did not answer, so that they may come later.
+    """
+
+    num_clips: dict[str, int]
+    events: dict[str, EventLabels]
     failures: Failures
+    lost: Sequence[str]
+    tell: bool
 
     def letters(self) -> dict[str, Letter]:
         """What each view is told before its first round: the event labels of the others, if any were asked for."""
@@ -32,9 +41,22 @@ def enrol(post: Post, grid: Grid, pupils: tuple[str, ...], *, tell: bool, needed
     answers, failures = post.ask(grid, "query.enrol", {view: {} for view in pupils}, {"tell": tell}, timeout=timeout)
     if len(answers) < needed:
         raise UserError(too_few(len(answers), len(pupils), needed, "at enrolment", failures))
+    return Enrolment(*_said(answers), failures, sorted(post.lost), tell)
+
+
+def enrol_late(post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str]) -> bool:
+    """Ask views that were not there before; whether any of them takes part now."""
+    answers, _ = post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE)
+    num_clips, events = _said(answers)
+    enrolment.num_clips.update(num_clips)
+    enrolment.events.update(events)
+    return bool(num_clips)
+
+
+def _said(answers: Answers) -> tuple[dict[str, int], dict[str, EventLabels]]:
     num_clips = {view: int(number(letter["clips"], "train")) for view, letter in answers.items()}
     events = {view: unpack_events(letter["events"]) for view, letter in answers.items() if "events" in letter}
-    return Enrolment(num_clips, events, failures)
+    return num_clips, events
 
 
 def event_letters(events: Mapping[str, EventLabels]) -> dict[str, Letter]:

@@ -13,7 +13,8 @@ from flwr.app import ArrayRecord
 from torch import Tensor
 
 from fedkd.errors import UserError
-from fedkd.wire import Letter, number, pack_weights, unpack_weights
+from fedkd.wire import Letter, pack_weights
+from strategies.answers import Answer
 from strategies.views import ViewStrategy
 
 
@@ -28,20 +29,29 @@ class FedAvg(ViewStrategy):
         """The weights after the round."""
         return {"wants_weights": True}
 
-    def hear(self, server_round: int, answers: Mapping[str, Letter], arrays: ArrayRecord) -> ArrayRecord:
+    def refuse(self, answer: Answer) -> None:
+        """Weights of another net than the one that is averaged, once there is one."""
+        expected = {name: tuple(array.shape) for name, array in self._arrays.items()}
+        got = {name: tuple(value.shape) for name, value in (answer.weights or {}).items()}
+        if expected and got != expected:
+            wrong = sorted(name for name in {**expected, **got} if expected.get(name) != got.get(name))
+            raise ValueError(f"expected the weights of the net that is averaged, got others in {', '.join(wrong)}")
+
+    def hear(self, server_round: int, answers: Mapping[str, Answer], arrays: ArrayRecord) -> ArrayRecord:
         """The mean of the weights of the views that learned something, each weighing by its training clips."""
-        taught = {view: letter for view, letter in answers.items() if number(letter["tally"], "count")}
+        num_clips = self.setting.beginning.enrolment.num_clips
+        taught = {view: answer for view, answer in answers.items() if answer.tally.count and answer.weights}
         if not taught:
             return arrays
-        states = [unpack_weights(letter["weights"]) for letter in taught.values()]
-        return pack_weights(average(states, [self.setting.num_clips[view] for view in taught]))
+        counts = [num_clips[view] * self.weight_of(answer) for view, answer in taught.items()]
+        return pack_weights(average([answer.weights or {} for answer in taught.values()], counts))
 
     def remind(self, arrays: ArrayRecord) -> Letter:
         """The exam is the averaged student's."""
         return {"weights": arrays} if len(arrays) else {}
 
 
-def average(states: Sequence[Mapping[str, Tensor]], counts: Sequence[int]) -> dict[str, Tensor]:
+def average(states: Sequence[Mapping[str, Tensor]], counts: Sequence[int | float]) -> dict[str, Tensor]:
     """The weighted mean of networks' weights, summed in float64 in the order given; counters are the first one's.
 
     Raises UserError for networks that differ.

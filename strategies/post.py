@@ -8,76 +8,157 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
-from fedkd.wire import Letter, about, address, letters, names
+from fedkd.data.pool import POOLED
+from fedkd.wire import Letter, address, letters
 from strategies.ledger import Ledger
 from strategies.roster import Roster
 
 Answers = dict[str, Letter]
 Failures = dict[str, str]
 
+TRAIN = "train"
+"""The kind of message whose answer is of use in a later round too."""
+
+GONE = (3, 4, 5)
+"""Flower's error codes of a message or a reply that cannot be had, and of a node that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message on its way to a host: its round, and the views it is for."""
+
+    round: int
+    views: Sequence[str]
+    message: Message
+
+    @property
+    def id(self) -> str:
+        """Given by the grid when it is sent."""
+        return self.message.metadata.message_id
+
 
 class Post:
-    """One message for each host at a time, with a letter for each of its views.
+    """One exchange at a time: a message for each host, with a letter for each of its views, and what they answer.
 
-    A message's group id is `run` and the round: hosts keep what they remember of one run apart from another's.
+    A message's group id is `run` and the round: hosts keep what they remember of one run apart from another's. A reply
+    counts once, and only to a message of ours; one to an earlier round's message is given by `late`.
+
+    answers   of this exchange, by view.
+    failures  of this exchange: why a view has not answered.
+    lost      views whose host has not answered at all: it is late, or gone, and may come back. (A camera that answers
+              with a failure is there.)
     """
 
     def __init__(self, roster: Roster, ledger: Ledger, run: str) -> None:
         self.roster, self.ledger, self.run = roster, ledger, run
-        self._out: list[Message] = []
+        self.answers: Answers = {}
+        self.failures: Failures = {}
+        self.lost: set[str] = set()
+        self._kind, self._round = "", 0
+        self._told: Mapping[str, Letter] = {}
+        self._asked: Mapping[str, bool | int | str] = {}
+        self._waiting: list[Sent] = []
+        self._older: list[Sent] = []
 
     def ask(
         self, grid: Grid, kind: str, told: Mapping[str, Letter], asked: Mapping[str, bool | int], *, timeout: float
     ) -> tuple[Answers, Failures]:
         """Send before round 1, wait, and sort the replies."""
-        return self.sort(grid.send_and_receive(self.send(kind, 0, told, asked), timeout=timeout), 0)
+        return self.sort(grid.send_and_receive(self.send(kind, 0, told, asked), timeout=timeout))
 
     def send(
         self, kind: str, round: int, told: Mapping[str, Letter], asked: Mapping[str, bool | int | str]
     ) -> list[Message]:
-        """One message for each host that serves a view of `told`, booked under `round`."""
-        self._out = []
-        for node, views in self._hosts(told).items():
-            content = address({view: told[view] for view in views}, ConfigRecord({"views": list(views), **asked}))
-            self.ledger.sent(round, content)
-            self._out.append(Message(content, node, kind, group_id=f"{self.run}/{max(round, 0)}"))
-        return self._out
+        """Begin an exchange: one message for each host that serves a view of `told`, booked under `round`."""
+        self._older += [sent for sent in self._waiting if sent.message.metadata.message_type == TRAIN]
+        self._kind, self._round, self._told, self._asked = kind, round, told, asked
+        self.answers, self.lost, self._waiting = {}, set(told), []
+        self.failures = dict.fromkeys(told, "no node serves it")
+        return self._write(list(told))
 
-    def sort(self, replies: Iterable[Message], round: int) -> tuple[Answers, Failures]:
-        """(letters by view in name order, reasons by view that did not answer) to what was sent last."""
-        expected: dict[int, list[str]] = {m.metadata.dst_node_id: _views(m) for m in self._out}
-        node_of = {message.metadata.message_id: message.metadata.dst_node_id for message in self._out}
-        answers: Answers = {}
-        failures = {view: "no answer in time" for views in expected.values() for view in views}
+    def sort(self, replies: Iterable[Message]) -> tuple[Answers, Failures]:
+        """(letters by view in name order, reasons by view that did not answer), now that these replies have come."""
         for reply in replies:
-            node = node_of.get(reply.metadata.reply_to_message_id, reply.metadata.src_node_id)
-            if reply.has_error():
-                failures |= dict.fromkeys(expected.get(node, []), _reason(reply))
-            else:
-                self.ledger.received(round, reply.content)
-                for view, letter in letters(reply.content).items():
-                    if view not in expected.get(node, []):
-                        continue  # a host answers for its own views
-                    if "failed" in letter:
-                        failures[view] = str(letter["failed"]["reason"])  # type: ignore[call-overload]
-                    else:
-                        answers[view] = letter
-        missing = {view: reason for view, reason in failures.items() if view not in answers}
-        return dict(sorted(answers.items())), missing
+            sent = _taken(self._waiting, reply)
+            if sent is None:
+                continue
+            said, failed = self._open(reply, sent)
+            self.answers |= said
+            self.failures |= failed
+            if _is_there(reply):
+                self.lost -= set(sent.views)
+        self.answers = dict(sorted(self.answers.items()))
+        self.failures = {view: reason for view, reason in self.failures.items() if view not in self.answers}
+        return self.answers, self.failures
 
-    def _hosts(self, told: Mapping[str, Letter]) -> dict[int, Sequence[str]]:
-        if not set(told) <= set(self.roster.views):  # recordings are pooled: all views are on one node
-            return {next(iter(self.roster.node_of.values())): list(told)}
-        hosts = {node: [view for view in views if view in told] for node, views in self.roster.by_node().items()}
-        return {node: views for node, views in hosts.items() if views}
+    def ask_again(self, grid: Grid) -> tuple[Answers, Failures]:
+        """Sort what has come since; whose host is lost and back gets the exchange's message once more."""
+        if waiting := [sent.id for sent in self._waiting]:
+            self.sort(grid.pull_messages(waiting))
+        there, under_way = set(grid.get_node_ids()), {view for sent in self._waiting for view in sent.views}
+        back = [v for v in sorted(self.lost) if v not in under_way and self.roster.node_of.get(v) in there]
+        if back:
+            grid.push_messages(self._write(back))
+        return self.answers, self.failures
+
+    def late(self, grid: Grid) -> dict[str, tuple[int, Letter]]:
+        """What has come since to the train messages of earlier rounds: (round, letter) by view, the latest of each."""
+        came: dict[str, tuple[int, Letter]] = {}
+        for reply in grid.pull_messages([sent.id for sent in self._older]) if self._older else ():
+            if sent := _taken(self._older, reply):
+                for view, letter in self._open(reply, sent)[0].items():
+                    if view not in came or came[view][0] < sent.round:
+                        came[view] = sent.round, letter
+        return came
+
+    def _write(self, views: Sequence[str]) -> list[Message]:
+        """The messages to the hosts of views of this exchange."""
+        written = []
+        for node, served in self._hosts(views).items():
+            letters_told = {view: self._told[view] for view in served}
+            content = address(letters_told, ConfigRecord({"views": list(served), **self._asked}))
+            self.ledger.sent(self._round, content)
+            message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
+            written.append(Sent(self._round, served, message))
+            self.failures |= dict.fromkeys(served, "no answer in time")
+        self._waiting += written
+        return [sent.message for sent in written]
+
+    def _open(self, reply: Message, sent: Sent) -> tuple[Answers, Failures]:
+        """What a host's views say in a reply; a host answers for the views that it was asked about."""
+        if reply.has_error():
+            return {}, dict.fromkeys(sent.views, _reason(reply))
+        self.ledger.received(sent.round, reply.content)
+        said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
+        failed = {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
+        return {view: letter for view, letter in said.items() if view not in failed}, failed
+
+    def _hosts(self, views: Sequence[str]) -> dict[int, Sequence[str]]:
+        if POOLED in views:  # all views are on one node
+            return {next(iter(self.roster.node_of.values())): list(views)}
+        hosts = {node: [view for view in served if view in views] for node, served in self.roster.by_node().items()}
+        return {node: served for node, served in hosts.items() if served}
 
 
-def _views(message: Message) -> list[str]:
-    return names(about(message.content), "views")
+def _taken(sent: list[Sent], reply: Message) -> Sent | None:
+    """The message that a reply is to, taken from those sent; None if it is to none of them."""
+    for index, one in enumerate(sent):
+        if one.id and one.id == reply.metadata.reply_to_message_id:
+            return sent.pop(index)
+    return None
+
+
+def _is_there(reply: Message) -> bool:
+    return not reply.has_error() or reply.error.code not in GONE
+
+
+def _said_reason(letter: Letter) -> str:
+    return str(letter["failed"].get("reason", "no reason"))
 
 
 def _reason(reply: Message) -> str:

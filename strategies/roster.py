@@ -1,14 +1,15 @@
 """Who takes part: which node serves which views.
 
 The server cannot see a node's configuration, so it asks. Nodes that name their views keep them; the other views are
-dealt to the other nodes in name order, so that two nodes can serve any number of cameras.
+dealt to the other nodes in name order, so that two nodes can serve any number of cameras. Nodes come and go: one that
+comes later is asked when it is first seen.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
@@ -16,12 +17,21 @@ from flwr.serverapp import Grid
 from fedkd.errors import UserError
 from fedkd.wire import about, address, names
 
+ASKING = 10.0
+"""Seconds that a node which comes later has to say which views it serves: the others wait for it."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Roster:
-    """view -> node, in name order of the views."""
+    """view -> node, in name order of the views.
 
-    node_of: Mapping[str, int]
+    asked    nodes that were asked which views they serve.
+    claimed  views that a node's configuration names: they are never dealt to another.
+    """
+
+    node_of: dict[str, int]
+    asked: set[int] = field(default_factory=set)
+    claimed: set[str] = field(default_factory=set)
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -39,6 +49,22 @@ class Roster:
             served.setdefault(node, []).append(view)
         return served
 
+    def welcome(self, grid: Grid, views: Sequence[str]) -> None:
+        """Ask nodes that were not there before which of `views` they serve, and deal them those whose node is gone."""
+        there = set(grid.get_node_ids())
+        if not there - self.asked:
+            return
+        newcomers = _ask(grid, sorted(there - self.asked), ASKING)
+        self.asked |= newcomers.keys()
+        may_claim = set(views) - {
+            view for view in self.claimed if self.node_of[view] in there
+        }  # not one that is served
+        claimed = {view: node for node, said in newcomers.items() for view in said if view in may_claim}
+        self.claimed |= claimed.keys()
+        lost = [view for view in sorted(views) if view not in self.claimed and self.node_of.get(view) not in there]
+        free = [node for node, said in sorted(newcomers.items()) if not said]
+        self.node_of = dict(sorted({**self.node_of, **_spread(lost, free), **claimed}.items()))
+
 
 def muster(grid: Grid, views: Sequence[str], *, together: bool, patience: float) -> Roster:
     """Wait until nodes are there, ask which views they serve, and deal the rest.
@@ -47,19 +73,15 @@ def muster(grid: Grid, views: Sequence[str], *, together: bool, patience: float)
     patience  seconds to wait for the first nodes, and for their answers.
     """
     nodes = _wait_for_nodes(grid, patience)
-    asked = [Message(address({}, ConfigRecord({"round": 0})), node, "query.hello") for node in nodes]
-    claims: dict[int, list[str]] = {}
-    for reply in grid.send_and_receive(asked, timeout=patience):
-        if reply.has_content():
-            claims[reply.metadata.src_node_id] = names(about(reply.content), "views")
+    claims = _ask(grid, nodes, patience)
     if not claims:
         raise UserError(
             f"expected an answer from one of {len(nodes)} nodes within {patience:.0f} s, got none; "
             "is the ClientApp running?"
         )
     if together:
-        return Roster(dict.fromkeys(sorted(views), min(claims)))
-    return Roster(deal(views, claims))
+        return Roster(dict.fromkeys(sorted(views), min(claims)), set(claims))
+    return Roster(deal(views, claims), set(claims), {view for claimed in claims.values() for view in claimed})
 
 
 def deal(views: Sequence[str], claims: Mapping[int, Sequence[str]]) -> dict[str, int]:
@@ -82,9 +104,19 @@ def deal(views: Sequence[str], claims: Mapping[int, Sequence[str]]) -> dict[str,
     unclaimed = [view for view in sorted(views) if view not in node_of]
     if unclaimed and not free and not node_of:
         raise UserError("expected at least one node, got none.")
-    for index, view in enumerate(unclaimed if free else []):
-        node_of[view] = free[index * len(free) // len(unclaimed)]
-    return dict(sorted(node_of.items()))
+    return dict(sorted({**node_of, **_spread(unclaimed, free)}.items()))
+
+
+def _spread(views: Sequence[str], nodes: Sequence[int]) -> dict[str, int]:
+    """view -> node, evenly; empty without nodes."""
+    return {view: nodes[index * len(nodes) // len(views)] for index, view in enumerate(views)} if nodes else {}
+
+
+def _ask(grid: Grid, nodes: Iterable[int], patience: float) -> dict[int, list[str]]:
+    """node -> the views it says it serves, of the nodes that answer."""
+    asked = [Message(address({}, ConfigRecord({"round": 0})), node, "query.hello") for node in nodes]
+    replies = grid.send_and_receive(asked, timeout=patience)
+    return {r.metadata.src_node_id: names(about(r.content), "views") for r in replies if r.has_content()}
 
 
 def _wait_for_nodes(grid: Grid, patience: float) -> list[int]:

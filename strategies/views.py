@@ -7,20 +7,24 @@ about a round is here, once; `Strategy.start` stays Flower's.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from fedkd.errors import UserError
+from fedkd.data.pool import POOLED
+from fedkd.errors import UserError, reason_of
 from fedkd.types import Tally
-from fedkd.wire import Letter, number, unpack_events, unpack_soft, unpack_tally
-from strategies.checkpoint import Standing
+from fedkd.wire import Letter, unpack_events, unpack_soft
+from strategies.answers import Answer, understand
+from strategies.checkpoint import Beginning, Standing
+from strategies.enrol import enrol_late
 from strategies.exam import Consensus, Marks, fuse
 from strategies.ledger import EXAM
-from strategies.post import Failures, Post, too_few
+from strategies.post import Answers, Failures, Post, too_few
+from strategies.quorum import Announce, wait
 
 
 @dataclass
@@ -42,24 +46,34 @@ class Setting:
     """What every exchange of a run is given.
 
     post           the way to the hosts.
-    pupils         names of the views that train: the roster's, or the one that holds the pooled recordings.
-    num_clips      training clips of each pupil.
-    first_letters  what each pupil is told before round 1: event labels, a teacher.
+    views          all views of the data set; those that no node serves yet may come later.
+    beginning      who trains, with how many clips, and what each pupil is told first: event labels, a teacher.
     rule           how the views' beliefs about one event are pooled, for a consensus and at an exam.
-    min_views      fewer answers than this in a round end the run.
+    num_classes    K.
+    min_views      the quorum: fewer answers than this in a round end the run,
+    patience       but only after so many seconds of waiting for hosts that were lost, which `announce` tells of.
+    staleness      weight of an answer that comes n rounds late: staleness ** n. 0 drops it.
     exam_every     rounds from one exam to the next; the last round always has one.
     save_to        folder on the hosts' disks for the final students ("" keeps none).
     """
 
     post: Post
-    pupils: tuple[str, ...]
-    num_clips: Mapping[str, int]
-    first_letters: Mapping[str, Letter]
+    views: Sequence[str]
+    beginning: Beginning
     rule: Consensus
     rounds: int
+    num_classes: int
     min_views: int
+    patience: float
+    staleness: float
+    announce: Announce
     exam_every: int
     save_to: str
+
+    @property
+    def pupils(self) -> tuple[str, ...]:
+        """Names of the views that train: those that enrolled, or the one that holds the pooled recordings."""
+        return tuple(sorted(self.beginning.enrolment.num_clips))
 
 
 class ViewStrategy(Strategy):
@@ -70,6 +84,10 @@ class ViewStrategy(Strategy):
         self.notes = RoundNotes()
         self._arrays = ArrayRecord()
         self._greeted: set[str] = set()  # views that have answered a first letter
+        enrolment, node_of = setting.beginning.enrolment, setting.post.roster.node_of
+        unable = enrolment.failures.keys() - set(enrolment.lost)
+        self._refused = {(view, node_of.get(view)) for view in unable}  # who said that it cannot enrol, and where
+        self._grid: Grid
         self.done = 0  # rounds before the one that Flower counts as its first
 
     @property
@@ -89,8 +107,15 @@ class ViewStrategy(Strategy):
         """What is asked of every view beside its tally: ``wants_soft``, ``wants_weights``."""
 
     @abstractmethod
-    def hear(self, server_round: int, answers: Mapping[str, Letter], arrays: ArrayRecord) -> ArrayRecord:
-        """What the answers, in name order of the views, leave for the next round."""
+    def hear(self, server_round: int, answers: Mapping[str, Answer], arrays: ArrayRecord) -> ArrayRecord:
+        """What the answers, in name order of the views, leave for the next round. Some may be `late`."""
+
+    def weight_of(self, answer: Answer) -> float:
+        """1 of an answer that came in time, less of a late one."""
+        return float(self.setting.staleness**answer.late) if answer.late else 1.0
+
+    def refuse(self, answer: Answer) -> None:
+        """Raise a ValueError for an answer that this exchange cannot use."""
 
     def remind(self, arrays: ArrayRecord) -> Letter:
         """What a view is told before an exam (nothing, unless its student lives at the server)."""
@@ -122,8 +147,9 @@ class ViewStrategy(Strategy):
         """One message for each host, with a letter for each of its views."""
         server_round += self.done
         self.notes = RoundNotes(server_round)
-        self._arrays = arrays
-        first = {v: letter for v, letter in self.setting.first_letters.items() if v not in self._greeted}
+        self._arrays, self._grid = arrays, grid
+        self._welcome(grid)
+        first = {view: letter for view, letter in self.setting.beginning.letters().items() if view not in self._greeted}
         told = {view: {**self.tell(view, server_round, arrays), **first.get(view, {})} for view in self.setting.pupils}
         asked = {"round": server_round, **self.wish(server_round)}
         return self.setting.post.send("train", server_round, told, asked)
@@ -131,16 +157,19 @@ class ViewStrategy(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """What the views that answered leave for the next round."""
+        """What the views that answered, now or late, leave for the next round."""
         server_round += self.done
-        answers, self.notes.failures = self.setting.post.sort(replies, server_round)
+        post = self.setting.post
+        answers = self._understood({view: (server_round, letter) for view, letter in self._enough(replies).items()})
         self._require(len(answers), len(self.setting.pupils), f"in round {server_round}")
+        for view, answer in answers.items():
+            self.notes.tallies[view] = answer.tally
+            self.notes.clocks[view] = answer.clock
+        late = self._understood(post.late(self._grid)) if self.setting.staleness else {}
+        answers = {**late, **{v: answer.after(late[v]) if v in late else answer for v, answer in answers.items()}}
         self._greeted |= answers.keys()
-        self._greeted -= {view for view, letter in answers.items() if "fresh" in letter}  # it remembers no letter
-        for view, letter in answers.items():
-            self.notes.tallies[view] = unpack_tally(letter["tally"])
-            self.notes.clocks[view] = {name: number(letter["clock"], name) for name in letter["clock"]}
-        return self.hear(server_round, answers, self._arrays), None
+        self._greeted -= {view for view, answer in answers.items() if answer.fresh}  # it remembers no first letter
+        return self.hear(server_round, dict(sorted(answers.items())), self._arrays), None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -151,6 +180,7 @@ class ViewStrategy(Strategy):
             return []
         last = server_round == self.setting.rounds
         asked = {"round": server_round} | ({"save_to": self.setting.save_to} if last and self.setting.save_to else {})
+        self._grid = grid
         told = {view: self.remind(arrays) for view in self.examined}
         return self.setting.post.send("evaluate", EXAM, told, asked)
 
@@ -159,22 +189,70 @@ class ViewStrategy(Strategy):
         server_round += self.done
         if not self._has_exam(server_round):
             return None
-        answers, failures = self.setting.post.sort(replies, EXAM)
-        self.notes.failures |= failures
-        self._require(len(answers), len(self.examined), f"at the exam of round {server_round}")
-        for view, letter in answers.items():
-            truth = unpack_events(letter["truth"])
-            self.notes.marks[view] = Marks.of(unpack_soft(letter["answers"]), truth)
-            self.notes.digests[view] = str(letter["student"]["digest"])  # type: ignore[call-overload]
-            if "teacher_answers" in letter:
-                self.notes.teachers[view] = Marks.of(unpack_soft(letter["teacher_answers"]), truth)
-            if "unsaved" in letter:
-                self.notes.failures[view] = str(letter["unsaved"]["reason"])  # type: ignore[call-overload]
+        for view, letter in self._enough(replies).items():
+            try:
+                self._mark(view, letter)
+            except (ValueError, KeyError) as error:
+                self.notes.failures[view] = _garbage(error)
+        self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)
         return None
 
     def summary(self) -> None:
         """Nothing to say before the first round: the record says it."""
+
+    # Inside
+
+    def _welcome(self, grid: Grid) -> None:
+        """Let hosts that come late, or come back elsewhere, take part from here on."""
+        post, enrolment = self.setting.post, self.setting.beginning.enrolment
+        if POOLED in enrolment.num_clips:
+            return
+        post.roster.welcome(grid, self.setting.views)
+        there = set(grid.get_node_ids())
+        late = [
+            view
+            for view, node in post.roster.node_of.items()
+            if view not in enrolment.num_clips and node in there and (view, node) not in self._refused
+        ]
+        if late and enrol_late(post, grid, enrolment, late):
+            self._greeted.clear()  # what the newcomers know is told to all
+        self._refused |= {(view, post.roster.node_of[view]) for view in late if view not in enrolment.num_clips}
+
+    def _enough(self, replies: Iterable[Message]) -> Answers:
+        """The letters that came, if need be after waiting for those that were lost."""
+        setting = self.setting
+        setting.post.sort(replies)
+        needed, patience = setting.min_views, setting.patience
+        letters, failures = wait(
+            setting.post, self._grid, setting.views, needed=needed, patience=patience, announce=setting.announce
+        )
+        self.notes.failures |= failures
+        return letters
+
+    def _understood(self, letters: Mapping[str, tuple[int, Letter]]) -> dict[str, Answer]:
+        """The answers in letters of rounds, but for those that make no sense."""
+        answers = {}
+        for view, (round, letter) in letters.items():
+            try:
+                answers[view] = understand(letter, self.setting.num_classes, self.notes.round - round)
+                self.refuse(answers[view])
+            except (ValueError, KeyError) as error:
+                answers.pop(view, None)
+                self.notes.failures[view] = _garbage(error)
+        return answers
+
+    def _mark(self, view: str, letter: Letter) -> None:
+        """Take down what a view answered at an exam."""
+        truth = unpack_events(letter["truth"])
+        marks = Marks.of(unpack_soft(letter["answers"]), truth)
+        teachers = Marks.of(unpack_soft(letter["teacher_answers"]), truth) if "teacher_answers" in letter else None
+        self.notes.digests[view] = str(letter["student"]["digest"])  # type: ignore[call-overload]
+        self.notes.marks[view] = marks
+        if teachers is not None:
+            self.notes.teachers[view] = teachers
+        if "unsaved" in letter:
+            self.notes.failures[view] = str(letter["unsaved"]["reason"])  # type: ignore[call-overload]
 
     def _has_exam(self, server_round: int) -> bool:
         return server_round == self.setting.rounds or server_round % self.setting.exam_every == 0
@@ -183,3 +261,7 @@ class ViewStrategy(Strategy):
         needed = self.setting.min_views
         if answered < needed:
             raise UserError(too_few(answered, asked, needed, when, self.notes.failures))
+
+
+def _garbage(error: Exception) -> str:
+    return f"its answer makes no sense: {reason_of(error)}"

@@ -1,5 +1,8 @@
 """The server's party: dealing views, sorting answers, pooling beliefs, giving marks."""
 
+from concurrent.futures import Future
+from types import SimpleNamespace
+
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
@@ -13,8 +16,10 @@ from fedkd.wire import address, letters, pack_soft, pack_tally, pack_weights, un
 from simulations.host_grid import HostGrid
 from simulations.identity import become_server, stamp
 from strategies.alone import Alone
+from strategies.answers import understand
+from strategies.checkpoint import Beginning
 from strategies.distil import Distil
-from strategies.enrol import event_letters
+from strategies.enrol import Enrolment, event_letters
 from strategies.exam import Marks, fuse
 from strategies.fedavg import FedAvg, average
 from strategies.ledger import Ledger
@@ -34,16 +39,23 @@ def soft(ids: list[int], first: list[float]) -> SoftLabels:
     return SoftLabels.of(torch.tensor(ids), torch.tensor([[p, 1 - p] for p in first]))
 
 
+def beginning(**events: EventLabels) -> Beginning:
+    return Beginning(Enrolment(dict.fromkeys(("v01", "v02", "v03"), 10), events, {}, [], bool(events)), {})
+
+
 def setting(**changes: object) -> Setting:
-    roster = Roster({"v01": 1, "v02": 2, "v03": 2})
+    roster = Roster({"v01": 1, "v02": 2, "v03": 2}, {1, 2})
     given = {
         "post": Post(roster, Ledger(), RUN),
-        "pupils": roster.views,
-        "num_clips": dict.fromkeys(roster.views, 10),
-        "first_letters": {view: {} for view in roster.views},
+        "views": roster.views,
+        "beginning": beginning(),
         "rule": mean_consensus,
         "rounds": 4,
+        "num_classes": 2,
         "min_views": 1,
+        "patience": 0.1,
+        "staleness": 0.5,
+        "announce": lambda what: None,
         "exam_every": 2,
         "save_to": "",
     }
@@ -51,8 +63,9 @@ def setting(**changes: object) -> Setting:
 
 
 def nowhere() -> HostGrid:
-    """A grid without hosts: the strategies only hand it on."""
-    return HostGrid(None, 1)  # type: ignore[arg-type]
+    """A grid whose hosts never answer."""
+    silent = SimpleNamespace(node_ids=lambda: [1, 2], submit=lambda messages: [Future() for _ in messages])
+    return HostGrid(silent, 1)  # type: ignore[arg-type]
 
 
 # Dealing
@@ -92,7 +105,7 @@ def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
     failed = Message(Error(2, "Traceback ...\n  line\nValueError: lens cap"), reply_to=one)
-    answers, failures = post.sort([reply(two, {"v03": tally, "v02": tally}), failed], 1)
+    answers, failures = post.sort([reply(two, {"v03": tally, "v02": tally}), failed])
     assert list(answers) == ["v02", "v03"]
     assert failures == {"v01": "ValueError: lens cap"}
 
@@ -100,7 +113,7 @@ def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
 def test_a_host_that_never_answers_is_named() -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     post.send("train", 1, {"v01": {}, "v02": {}}, {"round": 1})
-    assert post.sort([], 1) == ({}, {"v01": "no answer in time", "v02": "no answer in time"})
+    assert post.sort([]) == ({}, {"v01": "no answer in time", "v02": "no answer in time"})
 
 
 def test_the_ledger_counts_every_byte_once() -> None:
@@ -141,10 +154,12 @@ def distil(**how: object) -> Distil:
     return Distil(setting(), **{"leave_one_out": False, "first": 2, "every": None, **how})  # type: ignore[arg-type]
 
 
-def heard(strategy: Distil, tables: dict[str, SoftLabels]) -> ArrayRecord:
-    return strategy.hear(2, {view: {"soft": pack_soft(table)} for view, table in tables.items()}, ArrayRecord())
+def heard(strategy: Distil, tables: dict[str, SoftLabels], late: int = 0) -> ArrayRecord:
+    said = {view: understand({**DONE, "soft": pack_soft(table)}, 2, late) for view, table in tables.items()}
+    return strategy.hear(2, said, ArrayRecord())
 
 
+DONE = {"tally": pack_tally(Tally(1)), "clock": MetricRecord({"seconds": 1.0})}
 TABLES = {"v01": soft([1, 2], [0.8, 0.4]), "v02": soft([1, 3], [0.2, 1.0]), "v03": soft([3], [0.5])}
 
 
@@ -220,16 +235,15 @@ def test_fused_answers_cover_every_event_that_any_view_saw() -> None:
 
 
 def test_a_view_is_greeted_until_it_has_answered() -> None:
-    greeting = {view: {"events": pack_soft(soft([1], [0.5]))} for view in ("v01", "v02", "v03")}
-    strategy = Alone(setting(first_letters=greeting))
+    known = EventLabels(torch.tensor([1]), torch.tensor([0]))
+    strategy = Alone(setting(beginning=beginning(v01=known, v02=known, v03=known)))
 
     def greeted(round: int) -> set[str]:
         messages = list(strategy.configure_train(round, ArrayRecord(), ConfigRecord(), nowhere()))
         for message in messages:
             stamp(message)
         said = {view for m in messages for view, letter in letters(m.content).items() if "events" in letter}
-        done = {"tally": pack_tally(Tally(1)), "clock": MetricRecord({"seconds": 1.0})}
-        strategy.aggregate_train(round, [reply(messages[0], {"v01": done})])
+        strategy.aggregate_train(round, [reply(messages[0], {"v01": DONE})])
         return said
 
     assert greeted(1) == {"v01", "v02", "v03"}
@@ -248,14 +262,15 @@ def test_a_host_answers_for_its_own_views_only() -> None:
     one, two = post.send("train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
-    answers, failures = post.sort([reply(two, {"v01": tally, "v09": tally})], 1)
+    answers, failures = post.sort([reply(two, {"v01": tally, "v09": tally})])
     assert not answers and set(failures) == {"v01", "v02"}
 
 
 def test_a_view_that_learned_nothing_does_not_dilute_the_average() -> None:
     strategy = FedAvg(setting())
     weights = {view: pack_weights({"w": torch.tensor([value])}) for view, value in (("v01", 1.0), ("v02", 9.0))}
-    answers = {v: {"weights": w, "tally": pack_tally(Tally(int(v == "v01")))} for v, w in weights.items()}
+    letters_of = {v: {**DONE, "weights": w, "tally": pack_tally(Tally(int(v == "v01")))} for v, w in weights.items()}
+    answers = {view: understand(letter, 2) for view, letter in letters_of.items()}
     assert unpack_weights(strategy.hear(1, answers, ArrayRecord()))["w"].tolist() == [1.0]
 
 

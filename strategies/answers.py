@@ -1,0 +1,68 @@
+"""What a view answered to a round's letter, read and checked. One that makes no sense is a failure of that view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from flwr.app import ArrayRecord
+from torch import Tensor
+
+from fedkd.types import SoftLabels, Tally
+from fedkd.wire import Letter, Record, WireError, number, unpack_soft, unpack_tally, unpack_weights
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One view's answer to one round.
+
+    table    its soft labels as they travelled; `soft` is what they say.
+    weights  its student's, where they were asked for.
+    fresh    it remembered nothing of the run: it has lost what it was told before.
+    late     rounds after the one it belongs to that it came; 0: in time.
+    """
+
+    tally: Tally
+    clock: Mapping[str, float]
+    soft: SoftLabels | None = None
+    table: ArrayRecord | None = None
+    weights: Mapping[str, Tensor] | None = None
+    fresh: bool = False
+    late: int = 0
+
+    def after(self, late: Answer) -> Answer:
+        """This answer, with the soft labels that its view said in a `late` one where it says none now."""
+        if self.soft is not None or late.soft is None:
+            return self
+        return replace(self, soft=late.soft, table=late.table, late=late.late)
+
+
+def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
+    """The answer in a letter; a ValueError says what makes no sense in it."""
+    tally, clock = unpack_tally(_part(letter, "tally")), _part(letter, "clock")
+    soft = weights = table = None
+    if "soft" in letter:
+        table = _arrays(letter, "soft")
+        soft = unpack_soft(table)
+        if soft.num_classes != num_classes:
+            raise WireError(f"expected soft labels over {num_classes} classes, got {soft.num_classes}.")
+    if "weights" in letter:
+        weights = unpack_weights(_arrays(letter, "weights"))
+        broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+        if broken:
+            raise WireError(f"expected finite weights, got others in {', '.join(broken)}.")
+    return Answer(tally, {name: number(clock, name) for name in clock}, soft, table, weights, "fresh" in letter, late)
+
+
+def _part(letter: Letter, kind: str) -> Record:
+    if kind not in letter:
+        raise WireError(f"expected a {kind} in the answer, got {', '.join(sorted(letter)) or 'nothing'}.")
+    return letter[kind]
+
+
+def _arrays(letter: Letter, kind: str) -> ArrayRecord:
+    record = _part(letter, kind)
+    if not isinstance(record, ArrayRecord):
+        raise WireError(f"expected {kind} as arrays, got a {type(record).__name__}.")
+    return record

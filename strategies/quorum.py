@@ -1,0 +1,31 @@
+"""A round that too few views answered: the run waits for those that were lost, and says so, before it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from flwr.serverapp import Grid
+
+from strategies.post import Answers, Failures, Post
+
+PAUSE = 1.0
+"""Seconds between two looks at who is back."""
+
+Announce = Callable[[str], None]
+"""Tells whoever watches the run what it waits for; "" when it waits no longer."""
+
+
+def wait(
+    post: Post, grid: Grid, views: Sequence[str], *, needed: int, patience: float, announce: Announce
+) -> tuple[Answers, Failures]:
+    """The answers and failures of the exchange once `needed` views answered, nobody is lost, or `patience` is over."""
+    deadline = time.monotonic() + patience
+    while len(post.answers) < needed and post.lost and (left := deadline - time.monotonic()) > 0:
+        lost = ", ".join(sorted(post.lost))
+        announce(f"{len(post.answers)} views answered, {needed} needed: waiting for {lost}, {left:.0f} s left")
+        time.sleep(min(PAUSE, left))
+        post.roster.welcome(grid, views)
+        post.ask_again(grid)
+    announce("")
+    return post.answers, post.failures
