@@ -1,0 +1,179 @@
+"""Rounds on a bad day: hosts that are late, gone, broken or lying, and a run that goes on."""
+
+import os
+from concurrent.futures import Future
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+import pytest
+from flwr.app import Message, MetricRecord
+from tiny import only_folder, run, statuses, summary
+
+from clients import memory
+from fedkd.errors import UserError
+from fedkd.wire import address, letters
+from simulations import local
+from simulations.cli import run_one
+from simulations.host_grid import LOST, failed
+
+WORDS = ("place.workers=1", "timeout=0.05", "patience=5")
+Faults = dict[tuple[str, int, str], str]
+"""(kind of message, round, view) -> what happens to it."""
+
+
+class Killed(BaseException):
+    """The server is killed: no part of a run catches it."""
+
+
+class FaultyHosts(local.HostsHere):
+    """Hosts in this process, one a view, to which faults happen."""
+
+    faults: ClassVar[Faults] = {}
+    views = ("v01", "v02", "v03")
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._late: list[tuple[Future[Message], Message]] = []
+
+    def submit(self, messages: list[Message]) -> list[Future[Message]]:  # type: ignore[override]
+        for future, reply in self._late:
+            future.set_result(reply)
+        self._late = []
+        return [self._answer(message) for message in messages]
+
+    def _answer(self, message: Message) -> Future[Message]:
+        kind, round = message.metadata.message_type, int(message.metadata.group_id.rpartition("/")[2] or 0)
+        fault = self.faults.pop((kind, round, self.views[message.metadata.dst_node_id - 1]), "")
+        future: Future[Message] = Future()
+        match fault:
+            case "gone":
+                future.set_result(failed(message, ConnectionError("the host is gone"), LOST))
+            case "raises":
+                future.set_result(failed(message, RuntimeError("lens cap")))
+            case "silent":
+                pass
+            case "late":
+                self._late.append((future, self._reply(message)))
+            case "twice":
+                self._reply(message)
+                future.set_result(self._reply(message))
+            case "restarted":
+                memory.forget(os.getpid())
+                future.set_result(self._reply(message))
+            case "garbage":
+                future.set_result(_spoilt(self._reply(message), message))
+            case "server killed":
+                raise Killed
+            case _:
+                future.set_result(self._reply(message))
+        return future
+
+    def _reply(self, message: Message) -> Message:
+        return local.answer(message, self._contexts[message.metadata.dst_node_id])
+
+
+def _spoilt(reply: Message, message: Message) -> Message:
+    """The same reply with nonsense in every letter."""
+    nonsense = MetricRecord({"count": 1.0, "supervised": float("nan")})
+    told = {view: dict.fromkeys(letter, nonsense) for view, letter in letters(reply.content).items()}
+    return Message(address(told), reply_to=message)
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch):
+    """Run the tiny job with these faults; its result folder."""
+
+    def go(results: Path, faults: Faults, *words: str) -> Path:
+        monkeypatch.setattr(FaultyHosts, "faults", dict(faults))
+        monkeypatch.setattr(local, "HostsHere", FaultyHosts)
+        return run(results, *WORDS, *words)
+
+    return go
+
+
+def failures(folder: Path) -> list[tuple[int, str]]:
+    return [(failure["round"], failure["view"]) for failure in summary(folder)["failures"]]
+
+
+def column(folder: Path, name: str) -> pd.Series:
+    """A column of rounds.csv by (round, view)."""
+    return pd.read_csv(folder / "rounds.csv").set_index(["round", "view"])[name]
+
+
+def test_what_a_view_says_late_is_told_with_less_weight(faulty, tmp_path: Path) -> None:
+    calm = faulty(tmp_path / "calm", {}, "rounds=5", "speak_after=2")
+    late = faulty(tmp_path / "late", {("train", 2, "v02"): "late"}, "rounds=5", "speak_after=2")
+    deaf = faulty(tmp_path / "deaf", {("train", 2, "v02"): "late"}, "rounds=5", "speak_after=2", "strategy.staleness=0")
+    assert statuses(late)[2, "v02"] == "no answer in time" and statuses(late)[3, "v02"] == "ok"
+    heard = {
+        folder: pd.read_csv(folder / "rounds.csv").set_index(["round", "view"])["consensus"]
+        for folder in (calm, late, deaf)
+    }
+    assert heard[calm][3, "v02"] > 0 and heard[late][4, "v02"] > 0 and not heard[deaf][4, "v02"] > 0
+    assert len({summary(folder)["digest"] for folder in (calm, late, deaf)}) == 3
+
+
+def test_late_weights_are_averaged_with_less_weight(faulty, tmp_path: Path) -> None:
+    words = ("strategy=fedavg", "teacher=none", "rounds=3")
+    faults: Faults = {("train", 1, "v02"): "late", ("train", 2, "v02"): "gone"}
+    digests = {
+        weight: summary(faulty(tmp_path / weight, faults, *words, f"strategy.staleness={weight}"))["digest"]
+        for weight in ("0.0", "0.5", "1.0")
+    }
+    assert len(set(digests.values())) == 3
+
+
+@pytest.mark.parametrize("strategy", ["distil", "fedavg"])
+def test_an_answer_that_makes_no_sense_is_its_views_failure(faulty, tmp_path: Path, strategy: str) -> None:
+    faults: Faults = {("train", 1, "v01"): "garbage", ("evaluate", 2, "v03"): "garbage"}
+    folder = faulty(tmp_path, faults, f"strategy={strategy}", "teacher=none")
+    told = summary(folder)
+    assert told["status"] == "finished" and sorted(told["accuracy"]) == ["v01", "v02"]
+    assert failures(folder) == [(1, "v01"), (2, "v03")]
+    assert all("its answer makes no sense" in failure["reason"] for failure in told["failures"])
+    assert statuses(folder)[2, "v01"] == "ok"
+
+
+def test_a_missing_quorum_is_waited_for_and_the_run_goes_on(faulty, tmp_path: Path, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr("fedkd.record.Record.wait_for", lambda self, what: said.append(what))
+    folder = faulty(tmp_path, {("train", 2, "v02"): "gone"}, "min_views=3")
+    assert summary(folder)["status"] == "finished" and not failures(folder)
+    assert any("2 views answered, 3 needed: waiting for v02" in what for what in said) and said[-1] == ""
+
+
+def test_a_quorum_that_stays_away_ends_the_run_and_it_can_go_on(faulty, tmp_path: Path) -> None:
+    calm = summary(faulty(tmp_path / "calm", {}))["digest"]
+    with pytest.raises(UserError, match=r"2 of 3 views answered in round 2, 3 needed: no answer in time"):
+        faulty(tmp_path / "cut", {("train", 2, "v02"): "silent"}, "min_views=3", "patience=1.5")
+    folder = only_folder(tmp_path / "cut")
+    assert summary(folder)["status"] == "failed"
+    memory.forget(os.getpid())
+    run_one(summary(folder)["overrides"], folder=folder)
+    assert summary(folder)["status"] == "finished" and summary(folder)["digest"] == calm
+
+
+def test_a_view_that_was_away_at_enrolment_comes_late(faulty, tmp_path: Path) -> None:
+    folder = faulty(tmp_path, {("query.enrol", 0, "v03"): "gone"}, "rounds=3")
+    assert summary(folder)["status"] == "finished" and sorted(summary(folder)["accuracy"]) == ["v01", "v02", "v03"]
+    assert failures(folder) == [(0, "v03")] and statuses(folder)[1, "v03"] == "ok"
+
+
+def test_a_camera_that_lost_its_memory_is_told_everything_again(faulty, tmp_path: Path) -> None:
+    words = ("rounds=4", "resumable=false")
+    calm, lost = (
+        faulty(tmp_path / "calm", {}, *words),
+        faulty(tmp_path / "lost", {("train", 2, "v01"): "restarted"}, *words),
+    )
+    lacks = [pd.read_csv(folder / "rounds.csv").set_index(["round", "view"])["lack"] for folder in (calm, lost)]
+    assert lacks[1][2, "v01"] > lacks[0][2, "v01"] and lacks[1][3, "v01"] == lacks[0][3, "v01"]
+
+
+@pytest.mark.parametrize("fault", ["restarted", "twice"])
+@pytest.mark.parametrize("strategy", ["distil", "fedavg"])
+def test_some_faults_leave_no_trace(faulty, tmp_path: Path, fault: str, strategy: str) -> None:
+    words = (f"strategy={strategy}", "rounds=4", "speak_after=2")
+    calm = summary(faulty(tmp_path / "calm", {}, *words))["digest"]
+    assert summary(faulty(tmp_path / fault, {("train", 3, "v02"): fault}, *words))["digest"] == calm
+    assert summary(faulty(tmp_path / f"{fault} 1", {("train", 1, "v02"): fault}, *words))["digest"] == calm
