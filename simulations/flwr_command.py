@@ -72,7 +72,9 @@ def make_app(folder: Path, serverapp: str = "strategies.app:app") -> Path:
     here = Path(__file__).parents[1]
     for package in PACKAGES:
         shutil.copytree(here / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "pyproject.toml").write_text(PYPROJECT.format(flwr=version("flwr"), serverapp=serverapp), encoding="utf-8")
+    (folder / "pyproject.toml").write_text(
+        PYPROJECT.format(flwr=version("flwr"), serverapp=serverapp), encoding="utf-8"
+    )
     return folder
 
 

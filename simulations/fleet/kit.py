@@ -1,4 +1,4 @@
-"""What a fleet is made of: a server's address, and hosts that serve views. Kept as kit.json in every folder of a kit."""
+"""What a fleet is made of: a server's address, and hosts that serve views. Each folder of a kit has a kit.json."""
 
 from __future__ import annotations
 
@@ -61,9 +61,11 @@ class Kit:
 
     @property
     def listens_on(self) -> str:
-        """The interface of the gate: all of them, or the loopback where the server's name is one of its own."""
-        if self.server == "localhost" or (_is_ip(self.server) and ipaddress.ip_address(self.server).is_loopback):
-            return "127.0.0.1" if ":" not in self.server else "::1"
+        """The interface of the gate: all of them, or the loopback where that is what the server is called."""
+        if self.server == "localhost":
+            return "127.0.0.1"
+        if _is_ip(self.server) and ipaddress.ip_address(self.server).is_loopback:
+            return self.server
         return "::" if ":" in self.server else "0.0.0.0"
 
     def save(self) -> None:
@@ -82,7 +84,9 @@ def load_kit(folder: str | Path, *roles: str) -> Kit:
     except FileNotFoundError as error:
         raise UserError(f"expected a kit.json in {folder}, found none; make a kit with fedkd fleet init.") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"expected a whole kit.json in {folder}, but: {error}; make it anew, fedkd fleet init.") from error
+        raise UserError(
+            f"expected a whole kit.json in {folder}, but: {error}; make it anew, fedkd fleet init."
+        ) from error
     if kit.role not in roles:
         raise UserError(f"expected the folder of a {' or '.join(roles)}, but {folder} is that of a {kit.role}.")
     return kit
@@ -109,13 +113,19 @@ def hosts_from(texts: Sequence[str], known: Sequence[Host]) -> tuple[Host, ...]:
         views = tuple(typed.split(","))
         if not _NAME.fullmatch(name) or not all(_VIEW.fullmatch(view) for view in views):
             raise UserError(f"expected a host such as cam1=v01,v02 (a-z, 0-9 and - in its name), got '{text}'.")
-        port = hosts[name].port if name in hosts else max((host.port for host in hosts.values()), default=NODE_PORT - 1) + 1
+        port = (
+            hosts[name].port
+            if name in hosts
+            else max((host.port for host in hosts.values()), default=NODE_PORT - 1) + 1
+        )
         hosts[name] = Host(name, views, port)
     served: dict[str, str] = {}
     for host in hosts.values():
         for view in host.views:
             if view in served:
-                raise UserError(f"expected each view on one host, but {served[view]} and {host.name} both serve {view}.")
+                raise UserError(
+                    f"expected each view on one host, but {served[view]} and {host.name} both serve {view}."
+                )
             served[view] = host.name
     if not hosts:
         raise UserError("expected at least one host, got none; add --host NAME=VIEW.")

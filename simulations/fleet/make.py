@@ -1,9 +1,9 @@
 """`fedkd fleet init`: a kit, or more hosts for one. What is secret, and what its operator has changed, is never redone.
 
-    FOLDER/ca/                  the authority; ca.key is for offline
-    FOLDER/server/              stays on the server's machine
-    FOLDER/hosts/NAME/          is copied to that host, and to no other
-    FOLDER/flower-home/         Flower's config, for whoever starts runs on the server's machine
+FOLDER/ca/                  the authority; ca.key is for offline
+FOLDER/server/              stays on the server's machine
+FOLDER/hosts/NAME/          is copied to that host, and to no other
+FOLDER/flower-home/         Flower's config, for whoever starts runs on the server's machine
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def init(
         raise UserError(f"expected days above 0, got {days:g}.")
     kit = _planned(folder.expanduser().absolute(), server, hosts, link_port)
     with writing_to(kit.folder):
-        for place in (kit.folder, kit.folder / "ca", kit.folder / "server" / "keys", kit.folder / "hosts"):
-            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kit.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("ca", "server", "server/keys", "hosts"):
+            (kit.folder / name).mkdir(exist_ok=True, mode=0o700)
         yield from _authority(kit)
         yield from _server(kit, days, renew, programs)
         for host in kit.hosts:

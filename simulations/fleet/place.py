@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from fedkd.errors import UserError
+from fedkd.record import write_whole
 from simulations.fleet.kit import load_kit
 from simulations.flwr_command import environment, flwr, judge, last_line, make_app, run_config, summary
 from simulations.live import watch
 from simulations.processes import ends_on_sigterm
+
+LAST_RUN = "last_run.json"
+"""In the kit's folder: the last run's id, and where its record goes."""
 
 
 def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> None:
@@ -27,6 +31,7 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
     with tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch, ends_on_sigterm():
         flower = FleetCommand(fleet.folder, Path(scratch))
         run_id = flower.start(overrides, folder)
+        write_whole(fleet.folder / LAST_RUN, json.dumps({"run-id": run_id, "folder": str(folder)}).encode())
         try:
             with watch(folder):
                 said = flower("log", run_id, "fleet", "--stream")
@@ -37,7 +42,9 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
     if folder.exists():
         (folder / "flower.log").write_text(said, encoding="utf-8")
     elif '"finished:completed"' in listed:
-        raise UserError(f"the run is done, but its record is not in {folder}: it is on the server's machine; run there.")
+        raise UserError(
+            f"the run is done, but its record is not in {folder}: it is on the server's machine; run there."
+        )
     judge(summary(folder), listed, said)
 
 

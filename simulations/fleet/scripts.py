@@ -2,7 +2,7 @@
 
 Scripts find what they need beside themselves, so a folder may lie anywhere; units and compose only run the scripts.
 A SuperNode that comes back before the server has noticed that it was gone is refused and ends (Flower's exit code 305,
-which a shell sees as 49): whoever supervises it must start it again until the heartbeat has expired, a minute later.
+which a shell sees as 1): whoever supervises it must start it again until the heartbeat has expired, a minute later.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from simulations.flwr_command import QUIET
 INSTALLED = "/etc/fedkd"
 """Where a host's folder lies on its host, for systemd."""
 
-_QUIET = "\n".join(
-    ["# Quiet, and nothing fetched from anywhere:", *(f"{key}={value}" for key, value in QUIET.items())]
-    + ["OMP_NUM_THREADS=1", "PYTHONUNBUFFERED=1"]
+_QUIET = "# Quiet, and nothing fetched from anywhere:\n" + "\n".join(
+    f"{key}={value}" for key, value in {**QUIET, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}.items()
 )
 
 _ENVIRONMENT = """\
@@ -107,7 +106,6 @@ RestartSec=5
 # Of systemd 254 and later; an older one waits 5 s each time.
 RestartSteps=5
 RestartMaxDelaySec=60
-SuccessExitStatus=1 3
 StateDirectory=fedkd/{name}
 StateDirectoryMode=0700
 NoNewPrivileges=yes
