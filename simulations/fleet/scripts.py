@@ -74,6 +74,12 @@ _REGISTER = """\
 # Register every host's public key at the SuperLink of this machine; safe to run again.
 {begin}export FLWR_HOME="$here/../flower-home"
 failed=0
+tries=0
+until said=$(flwr supernode list fleet 2>&1); do
+  tries=$((tries + 1))
+  [ $tries -lt 10 ] || { echo "the SuperLink does not answer: $said" >&2; exit 1; }
+  sleep 2
+done
 for key in "$here"/keys/*.pub; do
   name=$(basename "$key" .pub)
   if said=$(flwr supernode register "$key" fleet --name "$name" 2>&1); then
