@@ -77,7 +77,7 @@ failed=0
 tries=0
 until said=$(flwr supernode list fleet 2>&1); do
   tries=$((tries + 1))
-  [ $tries -lt 10 ] || { echo "the SuperLink does not answer: $said" >&2; exit 1; }
+  [ $tries -lt 10 ] || {{ echo "the SuperLink does not answer: $said" >&2; exit 1; }}
   sleep 2
 done
 for key in "$here"/keys/*.pub; do
