@@ -98,6 +98,14 @@ def test_again_adds_hosts_and_keeps_what_is_secret_or_changed(kit):
     assert "made hosts/cam3/key: serves v04" in lines
 
 
+def test_a_key_that_has_left_the_kit_is_not_made_again(kit):
+    (kit / "hosts" / "cam1" / "key").unlink()
+    public = (kit / "server" / "keys" / "cam1.pub").read_bytes()
+    assert "kept hosts/cam1/key: has left the kit; serves v01" in list(init(kit, None, []))
+    assert not (kit / "hosts" / "cam1" / "key").exists()
+    assert (kit / "server" / "keys" / "cam1.pub").read_bytes() == public
+
+
 def test_a_certificate_is_renewed_with_its_key_kept_and_the_authority_at_hand(kit):
     before = secrets(kit)
     list(init(kit, "other.example.org", [], renew=True))

@@ -96,8 +96,12 @@ def _server(kit: Kit, days: float, renew: bool, programs: Path) -> Iterator[str]
 def _host(kit: Kit, host: Host, programs: Path) -> Iterator[str]:
     folder = kit.folder / "hosts" / host.name
     folder.mkdir(exist_ok=True, mode=0o700)
-    yield _line(make_key(folder / "key", host.name), f"hosts/{host.name}/key", f"serves {', '.join(host.views)}")
-    shutil.copy(folder / "key.pub", kit.folder / "server" / "keys" / f"{host.name}.pub")
+    public = kit.folder / "server" / "keys" / f"{host.name}.pub"
+    if public.exists() and not (folder / "key").exists():
+        yield _line(False, f"hosts/{host.name}/key", f"has left the kit; serves {', '.join(host.views)}")
+    else:
+        yield _line(make_key(folder / "key", host.name), f"hosts/{host.name}/key", f"serves {', '.join(host.views)}")
+        shutil.copy(folder / "key.pub", public)
     shutil.copy(kit.folder / "ca" / "ca.crt", folder / "ca.crt")
     _write(folder, host_files(kit, host))
     yield from _environment(folder, environment_file(host.name, programs, host.port), f"hosts/{host.name}")
