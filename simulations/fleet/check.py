@@ -259,7 +259,11 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
     for host in kit.hosts:
         node = found.get(host.name)
         if node is None:
-            yield Finding(host.name, False, "is not registered; run server/register.sh")
+            yield Finding(
+                host.name,
+                False,
+                "is not registered; run server/register.sh (one that was unregistered needs a new key)",
+            )
         elif not node.online:
             seen = f"was last seen {node.last_seen:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen else "never came"
             yield Finding(host.name, False, f"{seen}; start its supernode.sh")

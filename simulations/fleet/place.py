@@ -39,6 +39,8 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
             flower("stop", run_id, "fleet")
             raise
         listed = flower("ls", "fleet", "--run-id", run_id, "--format", "json")
+    if '"runs"' not in listed:
+        raise UserError("the SuperLink has ended during the run; start server/superlink.sh, and run again.")
     if folder.exists():
         (folder / "flower.log").write_text(said, encoding="utf-8")
     elif '"finished:completed"' in listed:
