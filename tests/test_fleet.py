@@ -22,6 +22,7 @@ from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
 from simulations.fleet.make import init
 from simulations.fleet.scripts import read_environment
+from simulations.processes import free_port
 
 
 @pytest.fixture
@@ -229,3 +230,13 @@ def test_one_sentence_for_what_cannot_be(tmp_path, capsys):
     assert "expected a kit.json" in found
     assert "add --server HOST[:PORT]" in named
     assert "place=fleet needs place.kit=FOLDER" in asked
+
+
+def test_a_fleet_whose_superlink_is_not_up_says_so(tmp_path, capsys):
+    kit = tmp_path / "kit"
+    list(init(kit, "localhost", ["cam1=v01"], link_port=free_port()))
+    assert main(["run", "data=tiny", "place=fleet", f"place.kit='{kit}'", f"results_dir='{tmp_path}'"]) == 2
+    assert main(["fleet", "status", str(kit)]) == 2
+    taken, asked = capsys.readouterr().err.splitlines()
+    assert taken.startswith("fedkd: the SuperLink took no run: ")
+    assert "start server/superlink.sh" in asked

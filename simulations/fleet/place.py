@@ -68,8 +68,8 @@ class FleetCommand:
         said = self("run", app, "fleet", "--run-config", config, "--format", "json")
         started = _json(said)
         if not started.get("success"):
-            why = started.get("error-message") or last_line(said)
-            raise UserError(f"the SuperLink took no run: {' '.join(why.split())}; is it up on this machine?")
+            why = last_line(started.get("error-message", said)).rstrip(".")
+            raise UserError(f"the SuperLink took no run: {why}. Is it up, on this machine?")
         return str(started["run-id"])
 
 
