@@ -1,4 +1,4 @@
-"""The command line: ``fedkd run | show | study | data | models``.
+"""The command line: ``fedkd run | show | study | data | models | fleet``.
 
 Exit codes: 0 done; 1 a data check found something broken; 2 what was asked cannot be done, or a run failed.
 """
@@ -20,6 +20,7 @@ from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import load as read
 from fedkd.results import only_run
+from simulations.fleet.cli import add_fleet
 from simulations.local import cores
 from simulations.remarks import show_plainly
 from simulations.settings import settings
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fedkd", description="Federated multi-view learning by soft pseudo-labels.")
-    verbs = parser.add_subparsers(required=True, metavar="run | show | study | data | models")
+    verbs = parser.add_subparsers(required=True, metavar="run | show | study | data | models | fleet")
     run = verbs.add_parser(
         "run",
         help="run an experiment: fedkd run experiment=demo strategy=distil seed=1",
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "--report", action="store_true", help="make the first's plots and report anew, beside the others"
     )
     shown.set_defaults(act=_show)
+    add_fleet(verbs.add_parser("fleet", help="real hosts: fedkd fleet init | check | status | gate"))
     return parser
 
 
@@ -217,8 +219,9 @@ def run_one(
     """One run in the place that the overrides name; its result folder, or `folder`, where one that was killed lies."""
     cfg = load(overrides)
     folder = folder or new_folder(results_dir or cfg.results_dir, name or str(cfg.name), overrides)
-    paths = {"data_dir": cfg.data_dir, "teaching.file": cfg.teaching.file}  # a place may run elsewhere
-    if "prepared_dir" in cfg.data:
+    at_home = cfg.place.name != "fleet"  # a fleet's hosts have their recordings in folders of their own
+    paths = {"teaching.file": cfg.teaching.file} | ({"data_dir": cfg.data_dir} if at_home else {})
+    if at_home and "prepared_dir" in cfg.data:
         paths["data.prepared_dir"] = cfg.data.prepared_dir
     absolute = [f"{key}='{Path(path).expanduser().absolute()}'" for key, path in paths.items() if path is not None]
     views = build(load([*overrides, *absolute]).data).view_names()

@@ -12,7 +12,7 @@ from tiny import only_folder, run, statuses, summary
 
 from clients import memory
 from fedkd.errors import UserError
-from fedkd.wire import address, letters
+from fedkd.wire import about, address, letters
 from simulations import local
 from simulations.cli import run_one
 from simulations.host_grid import LOST, failed
@@ -43,7 +43,7 @@ class FaultyHosts(local.HostsHere):
         return [self._answer(message) for message in messages]
 
     def _answer(self, message: Message) -> Future[Message]:
-        kind, round = message.metadata.message_type, int(message.metadata.group_id.rpartition("/")[2] or 0)
+        kind, round = message.metadata.message_type, int(about(message.content).get("round", 0))  # type: ignore[arg-type]
         fault = self.faults.pop((kind, round, self.views[message.metadata.dst_node_id - 1]), "")
         future: Future[Message] = Future()
         match fault:

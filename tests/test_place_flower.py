@@ -9,7 +9,7 @@ import pytest
 from tiny import JOB, only_folder, run, started_with, summary
 
 from simulations.cli import main
-from simulations.flower import end_all, free_port
+from simulations.processes import end_all, free_port
 
 pytestmark = [pytest.mark.flower, pytest.mark.slow]
 

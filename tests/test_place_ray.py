@@ -8,7 +8,7 @@ import pytest
 from tiny import run, statuses, summary
 
 from fedkd.errors import UserError
-from simulations.flower import free_port
+from simulations.processes import free_port
 from strategies.observer import Observer
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

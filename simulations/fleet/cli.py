@@ -1,0 +1,76 @@
+"""``fedkd fleet init | check | status | gate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from simulations.flwr_command import PROGRAMS
+
+_PIPE_COLUMNS = 120
+
+
+def add_fleet(parser: argparse.ArgumentParser) -> None:
+    """Give the parser of `fedkd fleet` its verbs."""
+    verbs = parser.add_subparsers(required=True, metavar="init | check | status | gate")
+    made = verbs.add_parser("init", help="make certificates, keys and a folder for each machine, or add hosts to them")
+    made.add_argument("folder", type=Path)
+    made.add_argument("--server", metavar="HOST[:PORT]", help="as hosts reach it; a DNS name or an IP address")
+    made.add_argument("--host", metavar="NAME=VIEW[,VIEW..]", action="append", default=[], help="once for each host")
+    made.add_argument("--days", type=float, default=365, help="that the server's certificate is valid for (365)")
+    made.add_argument("--renew", action="store_true", help="make the server's certificate anew, its key stays")
+    made.add_argument("--link-port", type=int, help="of the SuperLink, on the server's loopback (8000)")
+    made.add_argument("--programs", type=Path, default=PROGRAMS, help="where Flower's programs lie (here: %(default)s)")
+    made.set_defaults(act=_init)
+    checked = verbs.add_parser("check", help="is this machine ready? FOLDER/hosts/NAME on a host, FOLDER/server there")
+    checked.add_argument("folder", type=Path)
+    checked.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="the host's recordings, such as data=nw_ucla"
+    )
+    checked.set_defaults(act=_check)
+    told = verbs.add_parser("status", help="who is there, and how far the run is; on the server's machine")
+    told.add_argument("folder", type=Path)
+    told.add_argument("result", type=Path, nargs="?", help="the run's record, where another command started it")
+    told.set_defaults(act=_status)
+    gate = verbs.add_parser("gate", help="let hosts in to the SuperLink, and nobody else (server/gate.sh runs this)")
+    gate.add_argument("folder", type=Path, help="FOLDER/server")
+    gate.set_defaults(act=_gate)
+
+
+def _init(asked: argparse.Namespace) -> None:
+    from simulations.fleet.make import init
+
+    for line in init(
+        asked.folder, asked.server, asked.host,
+        days=asked.days, renew=asked.renew, link_port=asked.link_port, programs=asked.programs,
+    ):  # fmt: skip
+        print(line)
+
+
+def _check(asked: argparse.Namespace) -> int:
+    from simulations.fleet.check import check
+    from simulations.fleet.kit import load_kit
+
+    wrong = 0
+    for finding in check(load_kit(asked.folder, "host", "server"), asked.overrides):
+        print(finding, flush=True)
+        wrong += finding.ok is False
+    return int(wrong > 0)
+
+
+def _status(asked: argparse.Namespace) -> None:
+    from simulations.fleet.kit import load_kit
+    from simulations.fleet.status import status
+
+    wide = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    Console(highlight=False, width=wide, soft_wrap=True).print(status(load_kit(asked.folder, "fleet"), asked.result))
+
+
+def _gate(asked: argparse.Namespace) -> None:
+    from simulations.fleet.gate import serve
+    from simulations.fleet.kit import load_kit
+
+    serve(load_kit(asked.folder, "server"))

@@ -1,0 +1,81 @@
+"""The place `fleet`: a run on real hosts, through the SuperLink of a kit.
+
+    fedkd run place=fleet place.kit=FOLDER
+
+To be started on the server's machine: nobody else may start runs, and there the ServerApp writes the record.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fedkd.errors import UserError
+from fedkd.record import write_whole
+from simulations.fleet.kit import load_kit
+from simulations.flwr_command import environment, flwr, judge, last_line, make_app, run_config, summary
+from simulations.live import watch
+from simulations.processes import ends_on_sigterm
+
+LAST_RUN = "last_run.json"
+"""In the kit's folder: the last run's id, and where its record goes."""
+
+
+def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> None:
+    """One run on a fleet; the record goes to `folder` on this machine, Flower's own log to `flower.log` in it."""
+    if kit is None:
+        raise UserError("place=fleet needs place.kit=FOLDER, the folder that fedkd fleet init made.")
+    fleet = load_kit(kit, "fleet")
+    with tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch, ends_on_sigterm():
+        flower = FleetCommand(fleet.folder, Path(scratch))
+        run_id = flower.start(overrides, folder)
+        write_whole(fleet.folder / LAST_RUN, json.dumps({"run-id": run_id, "folder": str(folder)}).encode())
+        try:
+            with watch(folder):
+                said = flower("log", run_id, "fleet", "--stream")
+        except BaseException:
+            flower("stop", run_id, "fleet")
+            raise
+        listed = flower("ls", "fleet", "--run-id", run_id, "--format", "json")
+    if '"runs"' not in listed:
+        raise UserError("the SuperLink has ended during the run; start server/superlink.sh, and run again.")
+    if folder.exists():
+        (folder / "flower.log").write_text(said, encoding="utf-8")
+    elif '"finished:completed"' in listed:
+        raise UserError(
+            f"the run is done, but its record is not in {folder}: it is on the server's machine; run there."
+        )
+    judge(summary(folder), listed, said)
+
+
+class FleetCommand:
+    """`flwr`, as one who may start runs on a kit's SuperLink."""
+
+    def __init__(self, kit: Path, scratch: Path) -> None:
+        self._scratch = scratch
+        self._environment = environment(kit / "flower-home")
+
+    def __call__(self, *arguments: str | Path) -> str:
+        """What one command says, on both channels."""
+        return flwr(*arguments, cwd=self._scratch, env=self._environment)
+
+    def start(self, overrides: str, folder: Path, serverapp: str = "strategies.app:app") -> str:
+        """Hand a run over to the SuperLink; its id."""
+        app = make_app(self._scratch / "app", serverapp)
+        config = run_config(self._scratch / "run.toml", overrides, folder)
+        said = self("run", app, "fleet", "--run-config", config, "--format", "json")
+        started = _json(said)
+        if not started.get("success"):
+            why = last_line(started.get("error-message", said)).rstrip(".")
+            raise UserError(f"the SuperLink took no run: {why}. Is it up, on this machine?")
+        return str(started["run-id"])
+
+
+def _json(said: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(said[said.find("{") :])
+    except ValueError:
+        return {}
+    return found

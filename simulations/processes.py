@@ -1,0 +1,59 @@
+"""Processes that others start for us: none of them may outlive its run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def ends_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does: otherwise Flower's processes would stay."""
+
+    def unwind(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, unwind)
+    except ValueError:  # not in the main thread: whoever has it must see to it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def end_all(find: Callable[[], list[int]]) -> None:
+    """End the processes that `find` finds until there are none; those that take longer than 10 s are killed."""
+    deadline = time.monotonic() + 10
+    while left := find():
+        late = time.monotonic() > deadline
+        for pid in left:
+            with suppress(ProcessLookupError):  # ended meanwhile
+                os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(0.5)
+
+
+def started_in(folder: Path) -> list[int]:
+    """Ids of the processes at work in a folder that only they know (Linux; elsewhere Flower's own watch must do)."""
+    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if folder in _at_work_in(process).parents]
+
+
+def _at_work_in(process: Path) -> Path:
+    try:
+        return (process / "cwd").readlink() / "here"
+    except OSError:  # ended meanwhile, or another user's
+        return Path()

@@ -1,0 +1,242 @@
+"""The kit, as files: keys and certificates that others' programs accept, scripts that parse, secrets that stay."""
+
+import json
+import re
+import shutil
+import ssl
+import stat
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedkd.errors import UserError
+from simulations.cli import main
+from simulations.fleet.certificates import days_left, names_of, read_certificate
+from simulations.fleet.check import _clock, _counts
+from simulations.fleet.gate import OPEN
+from simulations.fleet.keys import read_key
+from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
+from simulations.fleet.make import init
+from simulations.fleet.scripts import read_environment
+from simulations.processes import free_port
+
+
+@pytest.fixture
+def kit(tmp_path):
+    list(init(tmp_path / "kit", "fleet.example.org", ["cam1=v01", "cam2=v02,v03"], days=30))
+    return tmp_path / "kit"
+
+
+def secrets(kit):
+    return {path: path.read_bytes() for name in ("key", "ca.key", "server.key") for path in kit.rglob(name)}
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_what_is_secret_is_its_owners_alone(kit):
+    assert len(secrets(kit)) == 4
+    assert {mode(path) for path in secrets(kit)} == {0o600}
+    assert {mode(path) for path in kit.rglob("*") if path.is_dir()} == {0o700}
+    assert not [path for path in (kit / "hosts").rglob("*") if path.name in ("ca.key", "server.key")]
+    assert not list((kit / "server").rglob("key")), "a host's key leaves the kit with that host only"
+
+
+def test_a_host_knows_no_other_host(kit):
+    texts = [path.read_text() for path in (kit / "hosts" / "cam1").iterdir() if path.name != "key"]
+    assert not any("cam2" in text or "v02" in text for text in texts)
+
+
+def test_keys_are_those_of_ssh_keygen(kit):
+    key = kit / "hosts" / "cam1" / "key"
+    assert isinstance(read_key(key).curve, ec.SECP384R1)
+    assert (kit / "server" / "keys" / "cam1.pub").read_bytes() == key.with_name("key.pub").read_bytes()
+    if not shutil.which("ssh-keygen"):
+        pytest.skip("no ssh-keygen here")
+    said = subprocess.run(["ssh-keygen", "-y", "-f", key], capture_output=True, text=True, check=True).stdout
+    assert said.split()[:2] == key.with_name("key.pub").read_text().split()[:2]
+
+
+def test_the_servers_certificate_is_for_its_name_and_its_loopback(kit):
+    certificate = read_certificate(kit / "server" / "server.crt")
+    assert names_of(certificate) == {"fleet.example.org", "localhost", "127.0.0.1"}
+    assert 29.9 < days_left(certificate) < 30
+    authority = read_certificate(kit / "ca" / "ca.crt")
+    certificate.verify_directly_issued_by(authority)
+    assert authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    context = ssl.create_default_context(cafile=kit / "hosts" / "cam1" / "ca.crt")
+    assert len(context.get_ca_certs()) == 1
+    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+        kit / "server" / "server.crt", kit / "server" / "server.key"
+    )  # the key fits
+
+
+def test_openssl_accepts_the_certificate_under_strict_rules(kit):
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here")
+    subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "fleet.example.org",
+         "-CAfile", kit / "ca" / "ca.crt", kit / "server" / "server.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def test_again_adds_hosts_and_keeps_what_is_secret_or_changed(kit):
+    (kit / "hosts" / "cam1" / "environment").write_text("FEDKD_DATA=/mine\n")
+    (kit / "ca" / "ca.key").rename(kit.parent / "offline")
+    before, certificate = secrets(kit), (kit / "server" / "server.crt").read_bytes()
+    lines = list(init(kit, None, ["cam3=v04"]))
+    assert before.items() < secrets(kit).items()
+    assert (kit / "server" / "server.crt").read_bytes() == certificate
+    assert (kit / "hosts" / "cam1" / "environment").read_text() == "FEDKD_DATA=/mine\n"
+    assert [host.name for host in load_kit(kit, "fleet").hosts] == ["cam1", "cam2", "cam3"]
+    assert "kept hosts/cam1/key: serves v01" in lines
+    assert "made hosts/cam3/key: serves v04" in lines
+
+
+def test_a_key_that_has_left_the_kit_is_not_made_again(kit):
+    (kit / "hosts" / "cam1" / "key").unlink()
+    public = (kit / "server" / "keys" / "cam1.pub").read_bytes()
+    assert "kept hosts/cam1/key: has left the kit; serves v01" in list(init(kit, None, []))
+    assert not (kit / "hosts" / "cam1" / "key").exists()
+    assert (kit / "server" / "keys" / "cam1.pub").read_bytes() == public
+
+
+def test_a_certificate_is_renewed_with_its_key_kept_and_the_authority_at_hand(kit):
+    before = secrets(kit)
+    list(init(kit, "other.example.org", [], renew=True))
+    assert secrets(kit) == before
+    assert "other.example.org" in names_of(read_certificate(kit / "server" / "server.crt"))
+    (kit / "ca" / "ca.key").unlink()
+    with pytest.raises(UserError, match="put it back"):
+        list(init(kit, None, [], renew=True))
+
+
+def test_scripts_parse_and_units_and_compose_say_what_they_should(kit):
+    scripts = list(kit.rglob("*.sh"))
+    assert len(scripts) == 5
+    for script in scripts:
+        subprocess.run(["sh", "-n", script], check=True)
+    host = kit / "hosts" / "cam2"
+    assert 'views=\\"v02,v03\\"' in (host / "supernode.sh").read_text()
+    unit = (host / "fedkd-cam2.service").read_text()
+    assert "\nRestart=always\n" in unit and "\nStartLimitIntervalSec=0\n" in unit
+    compose = (host / "compose.yaml").read_text()
+    assert yaml.safe_load(compose)["services"]["supernode"]["restart"] == "always"
+    asked = set(re.findall(r"\$\{(\w+)\}", compose))  # those without a default
+    assert asked <= read_environment(host).keys()
+    quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OMP_NUM_THREADS": "1"}
+    assert quiet.items() <= read_environment(host).items()
+    assert read_environment(host)["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
+
+
+def test_systemd_accepts_the_units(kit, tmp_path):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    units = [shutil.copy(unit, tmp_path) for unit in kit.rglob("*.service")]
+    said = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=True).stderr
+    newer = {"RestartSteps", "RestartMaxDelaySec"}  # of systemd 254
+    assert set(re.findall(r"Unknown key '(\w+)'", said)) <= newer
+
+
+@pytest.mark.parametrize(
+    ("typed", "understood"),
+    [
+        ("fleet.example.org", ("fleet.example.org", 9092)),
+        ("host:", ("host", 9092)),
+        ("fleet.example.org:443", ("fleet.example.org", 443)),
+        ("10.0.0.5:9000", ("10.0.0.5", 9000)),
+        ("[fd00::5]:9000", ("fd00::5", 9000)),
+        ("fd00::5", ("fd00::5", 9092)),
+    ],
+)
+def test_a_servers_name(typed, understood):
+    assert server_from(typed) == understood
+
+
+@pytest.mark.parametrize("typed", ["", "a b", "host:0", "host:99999", "https://host", "-host", 'ho"st', "h$(x)"])
+def test_what_is_no_servers_name(typed):
+    with pytest.raises(UserError, match="expected a server such as"):
+        server_from(typed)
+
+
+@pytest.mark.parametrize(
+    "typed", ["cam1", "cam1=", "=v01", "Cam=v01", "cam1=v01,,v02", "../x=v01", 'cam1=v"1', "c=v 1"]
+)
+def test_what_is_no_host(typed):
+    with pytest.raises(UserError, match="expected a host such as"):
+        hosts_from([typed], [])
+
+
+def test_a_view_has_one_host():
+    with pytest.raises(UserError, match="but cam1 and cam2 both serve v01"):
+        hosts_from(["cam2=v01"], [Host("cam1", ("v01",), 9094)])
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/fleet/pull-messages", "/v1/fleet/activate-node"])
+def test_the_gate_is_open_to(path):
+    assert OPEN.fullmatch(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/control/start-run", "/v1/runtime/pull-task", "/docs", "/openapi.json", "/v1/fleet/../control/start-run",
+        "/v1/fleet/x/../../control/start-run", "//v1/control/start-run", "/v1/fleet/", "/v1/fleet/a\n", "/health/x",
+    ],
+)  # fmt: skip
+def test_the_gate_is_closed_to(path):
+    assert not OPEN.fullmatch(path)
+
+
+@pytest.mark.parametrize(("seconds", "good", "side"), [(0, True, ""), (20, False, "ahead of"), (-90, False, "behind")])
+def test_a_clock_is_compared_with_the_servers(seconds, good, side):
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    found = _clock("Sat, 31 Jan 2026 12:00:00 GMT", now + timedelta(seconds=seconds))
+    assert found.ok is good and side in found.says
+
+
+def test_of_versions_that_counts_which_must_agree():
+    assert _counts("python", "3.11.7") == _counts("python", "3.11.9") != _counts("python", "3.12.1")
+    assert _counts("torch", "2.13.0+cpu") == _counts("torch", "2.13.0")
+    assert _counts("flwr", "1.41.0") != _counts("flwr", "1.42.0")
+
+
+def test_check_names_every_fault_of_a_host_that_reaches_nobody(kit, capsys):
+    host = kit / "hosts" / "cam1"
+    told = json.loads((host / "kit.json").read_text())
+    told |= {"server": "127.0.0.1", "port": 1, "versions": {**told["versions"], "flwr": "1.30.0"}}
+    (host / "kit.json").write_text(json.dumps(told))
+    (host / "key").chmod(0o644)
+    assert main(["fleet", "check", str(host), "data=tiny"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"WRONG versions .*where the kit was made with 1.30.0", said)
+    assert re.search(r"WRONG key .*chmod 600", said)
+    assert re.search(r"WRONG port .*127.0.0.1:1 does not answer", said)
+    assert re.search(r"\? +key +the server is not reached", said)
+    assert re.search(r"ok +data v01 +24 clips", said)
+
+
+def test_one_sentence_for_what_cannot_be(tmp_path, capsys):
+    assert main(["fleet", "status", str(tmp_path)]) == 2
+    assert main(["fleet", "init", str(tmp_path / "kit"), "--host", "cam1=v01"]) == 2
+    assert main(["run", "data=tiny", "place=fleet", f"results_dir='{tmp_path}'"]) == 2
+    found, named, asked = capsys.readouterr().err.splitlines()
+    assert "expected a kit.json" in found
+    assert "add --server HOST[:PORT]" in named
+    assert "place=fleet needs place.kit=FOLDER" in asked
+
+
+def test_a_fleet_whose_superlink_is_not_up_says_so(tmp_path, capsys):
+    kit = tmp_path / "kit"
+    list(init(kit, "localhost", ["cam1=v01"], link_port=free_port()))
+    assert main(["run", "data=tiny", "place=fleet", f"place.kit='{kit}'", f"results_dir='{tmp_path}'"]) == 2
+    assert main(["fleet", "status", str(kit)]) == 2
+    taken, asked = capsys.readouterr().err.splitlines()
+    assert taken.startswith("fedkd: the SuperLink took no run: ")
+    assert "start server/superlink.sh" in asked
