@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
+from fedkd.record import ROUND_COLUMNS
 from fedkd.types import SoftLabels, Tally
 from fedkd.wire import Letter, Record, WireError, number, unpack_soft, unpack_tally, unpack_weights
 
@@ -52,7 +54,11 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
         broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
         if broken:
             raise WireError(f"expected finite weights, got others in {', '.join(broken)}.")
-    return Answer(tally, {name: number(clock, name) for name in clock}, soft, table, weights, "fresh" in letter, late)
+    seconds = {name: number(clock, name) for name in clock}
+    for name, value in {**tally.sums, **seconds}.items():
+        if name not in ROUND_COLUMNS or not math.isfinite(value):
+            raise WireError(f"expected finite numbers for the columns of rounds.csv, got {name} {value}.")
+    return Answer(tally, seconds, soft, table, weights, "fresh" in letter, late)
 
 
 def _part(letter: Letter, kind: str) -> Record:

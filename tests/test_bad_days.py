@@ -1,6 +1,8 @@
 """Rounds on a bad day: hosts that are late, gone, broken or lying, and a run that goes on."""
 
+import contextlib
 import os
+import random
 from concurrent.futures import Future
 from pathlib import Path
 from typing import ClassVar
@@ -63,6 +65,10 @@ class FaultyHosts(local.HostsHere):
                 future.set_result(self._reply(message))
             case "garbage":
                 future.set_result(_spoilt(self._reply(message), message))
+            case "full disk":
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(memory, "seal", _no_room)
+                    future.set_result(self._reply(message))
             case "server killed":
                 raise Killed
             case _:
@@ -71,6 +77,10 @@ class FaultyHosts(local.HostsHere):
 
     def _reply(self, message: Message) -> Message:
         return local.answer(message, self._contexts[message.metadata.dst_node_id])
+
+
+def _no_room(path: Path, tensors: object) -> None:
+    raise UserError(f"cannot write to {path.parent}: no space left on device")
 
 
 def _spoilt(reply: Message, message: Message) -> Message:
@@ -177,3 +187,36 @@ def test_some_faults_leave_no_trace(faulty, tmp_path: Path, fault: str, strategy
     calm = summary(faulty(tmp_path / "calm", {}, *words))["digest"]
     assert summary(faulty(tmp_path / fault, {("train", 3, "v02"): fault}, *words))["digest"] == calm
     assert summary(faulty(tmp_path / f"{fault} 1", {("train", 1, "v02"): fault}, *words))["digest"] == calm
+
+
+COSTS_THE_ROUND = ("gone", "raises", "silent", "late", "garbage")
+COSTS_NOTHING = ("twice", "restarted", "full disk", "server killed")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:v0. cannot remember its round:fedkd.errors.Remark")
+def test_two_hundred_rounds_with_a_fault_in_each(faulty, tmp_path: Path) -> None:
+    words = ("rounds=200", "speak_after=20", "speak_every=20", "data.clips=120", "data.noise=0.7", "teacher=none")
+    calm = summary(faulty(tmp_path / "calm", {}, *words))
+    chance = random.Random(0)
+    faults: Faults = {}
+    for round in range(1, 201):
+        kind = chance.choice(("train", "train", "evaluate"))
+        fault = chance.choice((*COSTS_THE_ROUND, *COSTS_NOTHING))
+        faults[kind, round, chance.choice(("v01", "v02", "v03"))] = fault
+    expected = {(round, view) for (kind, round, view), fault in faults.items() if fault in COSTS_THE_ROUND}
+    with contextlib.suppress(Killed):
+        faulty(tmp_path / "faults", faults, *words)
+    folder = only_folder(tmp_path / "faults")
+    kills = 0
+    while summary(folder)["status"] != "finished":
+        kills += 1
+        memory.forget(os.getpid())
+        with contextlib.suppress(Killed):
+            run_one(summary(folder)["overrides"], folder=folder)
+    assert kills == sum(fault == "server killed" for fault in faults.values()) > 5 and not FaultyHosts.faults
+    rows = pd.read_csv(folder / "rounds.csv").query("round > 0 and view != 'fused'")
+    assert len(rows) == len(rows.drop_duplicates(["round", "view"])) == 600
+    assert {(row.round, row.view) for row in rows.itertuples() if row.status != "ok"} == expected
+    assert summary(folder)["accuracy_mean"] == pytest.approx(calm["accuracy_mean"], abs=0.01)
+    assert summary(folder)["accuracy_fused"] == pytest.approx(calm["accuracy_fused"], abs=0.01)
