@@ -22,7 +22,7 @@ from flwr.clientapp import ClientApp
 from safetensors.torch import save
 
 from clients.camera import Camera
-from clients.memory import START, Memory, Moment
+from clients.memory import START, Memory, Moment, students_folder
 from clients.outfit import exam, owner
 from fedkd.config import from_string
 from fedkd.errors import UserError, reason_of
@@ -122,7 +122,7 @@ def evaluate(message: Message, context: Context) -> Message:
         if (teachers := camera.teacher_sits(asked)) is not None:
             reply["teacher_answers"] = pack_soft(teachers)
         if wish.get("save_to"):
-            reply |= _kept(camera, name, Path(str(wish["save_to"])))
+            reply |= _kept(camera, name, students_folder(message, context, str(wish["save_to"])))
         return reply
 
     now = Moment(1, int(number(wish, "round")))

@@ -139,13 +139,25 @@ def forget(run_id: int) -> None:
     forget_recordings()
 
 
+def students_folder(message: Message, context: Context, folder: str) -> Path:
+    """Where the final students go: to this host's own place if its operator gave it one, else to the run's `folder`."""
+    own = str(context.node_config.get("state-dir", ""))
+    if own and not context.node_config.get("resident"):
+        return Path(own).expanduser() / "students" / _run_of(message)
+    return Path(folder)
+
+
 def _folder(message: Message, context: Context) -> Path | None:
     """Where this host keeps its memory of the message's run, if it has a place for it."""
     state_dir = str(context.node_config.get("state-dir") or context.run_config.get("state-dir") or "")
+    run = _run_of(message)
+    return Path(state_dir).expanduser() / run if state_dir and run else None
+
+
+def _run_of(message: Message) -> str:
+    """The name of the message's run, or "": it names a folder, so nothing but its 16 digits is taken."""
     run = message.metadata.group_id.partition("/")[0]
-    if not state_dir or not re.fullmatch(r"[0-9a-f]{16}", run):
-        return None
-    return Path(state_dir).expanduser() / run
+    return run if re.fullmatch(r"[0-9a-f]{16}", run) else ""
 
 
 def _drop_old_runs(folder: Path) -> None:

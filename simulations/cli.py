@@ -139,7 +139,9 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
         if "overrides" not in summary:
             raise UserError(f"the run in {folder} was made by an older fedkd, which could not go on; start it anew.")
         others = [word for word in words if not word.startswith("resume=")]
-        run_one([*summary["overrides"], *others], folder=folder)
+        elsewhere = any(word.startswith("place=") for word in others)
+        recorded = [w for w in summary["overrides"] if not (elsewhere and w.startswith(("place=", "place.")))]
+        run_one([*recorded, *others], folder=folder)
         report(folder, ())
     print_results([folder])
     return 0

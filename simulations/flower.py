@@ -23,6 +23,7 @@ from fedkd.errors import UserError
 from simulations.flwr_command import PROGRAMS, environment, flwr, judge, last_line, make_app, run_config, summary
 from simulations.local import cores
 from simulations.processes import end_all, ends_on_sigterm, free_port, started_in
+from simulations.serve import drop_memories, memories
 
 RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -47,7 +48,7 @@ def run(overrides: str, folder: Path, num_views: int, *, supernodes: int | None,
     workers = min(workers or cores(), supernodes)
     with ends_on_sigterm(), tempfile.TemporaryDirectory(prefix="fedkd-flower-", dir="/tmp") as scratch:
         flower = _Flower(Path(scratch))
-        config = run_config(flower.scratch / "run.toml", overrides, folder)
+        config = run_config(flower.scratch / "run.toml", overrides, folder, memories(folder, overrides))
         size = f"num-supernodes={supernodes} client-resources-num-cpus=1 init-args-num-cpus={workers}"
         with flower.superlink():
             app = make_app(flower.scratch / "app")
@@ -57,6 +58,7 @@ def run(overrides: str, folder: Path, num_views: int, *, supernodes: int | None,
         if folder.exists():
             (folder / "flower.log").write_text(ran, encoding="utf-8")
         judge(summary(folder), listed, ran)
+    drop_memories(folder)
 
 
 class _Flower:

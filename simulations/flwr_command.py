@@ -48,6 +48,7 @@ clientapp = "clients.app:app"
 [tool.flwr.app.config]
 overrides = ""
 folder = ""
+state-dir = ""
 """
 
 
@@ -78,9 +79,10 @@ def make_app(folder: Path, serverapp: str = "strategies.app:app") -> Path:
     return folder
 
 
-def run_config(path: Path, overrides: str, folder: Path) -> Path:
-    """The file with what our ServerApp asks of a run."""
-    path.write_text(f"overrides = {json.dumps(overrides)}\nfolder = {json.dumps(str(folder))}\n", encoding="utf-8")
+def run_config(path: Path, overrides: str, folder: Path, state_dir: str = "") -> Path:
+    """The file with what our apps ask of a run; `state_dir` is for hosts without a place of their own."""
+    said = {"overrides": overrides, "folder": str(folder), "state-dir": state_dir}
+    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items()), encoding="utf-8")
     return path
 
 

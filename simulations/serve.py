@@ -21,6 +21,11 @@ def memories(folder: Path, overrides: str) -> str:
     return str(folder / MEMORIES) if load(from_string(overrides)).resumable else ""
 
 
+def drop_memories(folder: Path) -> None:
+    """It is finished: nobody will go on from there."""
+    shutil.rmtree(folder / MEMORIES, ignore_errors=True)
+
+
 def serve(grid: HostGrid, run_id: int, overrides: str, folder: Path) -> None:
     """Run the ServerApp to its end, and end the hosts whatever happened."""
     logging.getLogger("flwr").setLevel(logging.WARNING)  # the record and the live view say what Flower would log
@@ -30,4 +35,4 @@ def serve(grid: HostGrid, run_id: int, overrides: str, folder: Path) -> None:
             server_app(grid, context)
     finally:
         grid.hosts.close()
-    shutil.rmtree(folder / MEMORIES, ignore_errors=True)  # it is finished: nobody will go on from there
+    drop_memories(folder)

@@ -8,9 +8,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -169,6 +171,19 @@ def test_same_seed_same_bits_as_in_one_process(kit, tmp_path, capsys):
     assert "round 2 of 2" in told
 
 
+def test_students_stay_in_the_place_that_their_host_has_for_them(kit, tmp_path):
+    folder = run(tmp_path, "place=fleet", f"place.kit='{kit}'", "rounds=2", "strategy=alone")
+    for number in (1, 2, 3):
+        state = Path(
+            read_environment(kit / "hosts" / f"cam{number}").get("FEDKD_STATE")
+            or kit / "hosts" / f"cam{number}" / "state"
+        )
+        run_of_it = summary(folder)["run"]
+        assert [path.name for path in (state / "students" / run_of_it).iterdir()] == [f"v0{number}.safetensors"]
+        assert list((state / run_of_it).glob(f"v0{number}.1-2.safetensors"))
+    assert not list((folder / "checkpoint").glob("v0*"))
+
+
 def test_a_failed_run_exits_with_2_and_one_sentence(kit, tmp_path, capsys):
     asked = ["place=fleet", f"place.kit='{kit}'", "data.broken_view=v02", "min_views=3", f"results_dir='{tmp_path}'"]
     assert main(["run", *JOB, *asked]) == 2
@@ -264,6 +279,32 @@ def test_who_signs_for_another_host_or_replays_an_old_signature_is_refused(kit, 
     finally:
         client.close()
     assert answered == expected
+
+
+def test_a_run_whose_server_was_killed_goes_on_with_the_same_bits(tmp_path):
+    """Flower itself has lost it: a new run picks it up, from the record and the cameras' own disks."""
+    words = ("rounds=4", "speak_after=2")
+    calm = summary(run(tmp_path / "calm", *words, "place.workers=1"))["digest"]
+    folder = tmp_path / "kit"
+    make(folder, f"localhost:{free_port()}", HOSTS, free_port())
+    superlink, results = folder / "server" / "superlink.sh", tmp_path / "results"
+    with marked(folder), started(folder / "server" / "gate.sh"), started(superlink) as [process]:
+        wait_for(folder)
+        register(folder)
+        with started(*(folder / "hosts" / name / "supernode.sh" for name in ("cam1", "cam2", "cam3"))):
+            until(lambda: sum(node.online for node in nodes(load_kit(folder, "fleet"))) == 3)
+            asked = ["run", *JOB, *words, "place=fleet", f"place.kit='{folder}'", f"results_dir='{results}'"]
+            run_here = subprocess.Popen([sys.executable, "-m", "simulations.cli", *asked])
+            until(lambda: any(summary(f.parent).get("rounds_done", 0) >= 2 for f in results.rglob("summary.json")))
+            process.send_signal(signal.SIGKILL)
+            assert run_here.wait(timeout=120) == 2
+            with started(superlink):
+                wait_for(folder)
+                until(lambda: sum(node.online for node in nodes(load_kit(folder, "fleet"))) == 3)
+                record = only_folder(results)
+                assert summary(record)["status"] != "finished"
+                assert main(["run", f"resume={record}"]) == 0
+    assert summary(record)["digest"] == calm
 
 
 def test_a_host_that_was_killed_comes_back_when_its_supervisor_tries_often_enough(tmp_path):

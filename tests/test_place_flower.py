@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_resume import Killed, kill_at
 from tiny import JOB, only_folder, run, started_with, summary
 
 from simulations.cli import main
@@ -38,6 +39,20 @@ def test_same_seed_same_bits_as_in_one_process(reference, tmp_path):
     assert summary(folder)["place"] == "flower"
     assert summary(folder)["bytes_up"] == reference["bytes_up"]
     assert "Starting Distil strategy" in (folder / "flower.log").read_text()
+
+
+@pytest.mark.usefixtures("mark")
+def test_a_run_that_was_killed_in_one_place_goes_on_in_this_one(monkeypatch, tmp_path):
+    calm = summary(run(tmp_path / "calm", "rounds=4", "place.workers=1"))
+    with monkeypatch.context() as patch:
+        kill_at(patch, 15)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", "rounds=4", "place.workers=1")
+    folder = only_folder(tmp_path / "killed")
+    assert 0 < summary(folder)["rounds_done"] < 4
+    assert main(["run", f"resume={folder}", "place=flower"]) == 0
+    assert summary(folder)["digest"] == calm["digest"] and summary(folder)["place"] == "flower"
+    assert not (folder / "checkpoint" / "cameras").exists()
 
 
 @pytest.mark.usefixtures("mark")
