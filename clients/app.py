@@ -7,191 +7,30 @@
 | train.teacher  | one teacher round             | the teacher's weights after it                          |
 | train          | one student round             | tally, and soft labels or weights if wished             |
 | evaluate       | an exam                       | the students' and teachers' answers, the true ones, ... |
+
+Flower's SuperNode starts a process for each message. So this module imports little: where the operator keeps a warm
+process (`warm=true` in the node config), it does the work, and torch, model and recordings are loaded once.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
-
-import torch
-from flwr.app import ConfigRecord, Context, Message, MetricRecord
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from safetensors.torch import save
-
-from clients.camera import Camera
-from clients.memory import START, Memory, Moment, students_folder
-from clients.outfit import exam, owner
-from fedkd.config import from_string
-from fedkd.errors import UserError, reason_of
-from fedkd.record import write_whole
-from fedkd.types import EventLabels
-from fedkd.wire import (
-    Letter,
-    about,
-    address,
-    letters,
-    names,
-    number,
-    pack_events,
-    pack_soft,
-    pack_tally,
-    pack_weights,
-    unpack_events,
-    unpack_soft,
-    unpack_weights,
-)
 
 app = ClientApp()
 
 
 @app.query("hello")
-def hello(message: Message, context: Context) -> Message:
-    """Which views this host serves, if its operator said so in the node config: ``views="v01,v02"``."""
-    views = [name.strip() for name in str(context.node_config.get("views", "")).split(",") if name.strip()]
-    return Message(address({}, ConfigRecord({"views": views})), reply_to=message)
-
-
 @app.query("enrol")
-def enrol(message: Message, context: Context) -> Message:
-    """Set up the cameras; say how many clips each has and, if asked, which event labels it can tell."""
-    wish = about(message.content)
-
-    def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        counts = MetricRecord({"train": len(camera.view.train)})
-        told: Letter = {"events": pack_events(camera.event_labels())} if wish["tell"] else {}
-        return {"clips": counts, **told}
-
-    return _each_view(message, context, act, since=None, now=START)
-
-
 @app.train("teacher")
-def train_teacher(message: Message, context: Context) -> Message:
-    """One round of the federated teacher: from the weights sent to the weights after this view's skeletons."""
-    round = int(number(about(message.content), "round"))
-
-    def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        if "events" in letter:
-            camera.hear_events(unpack_events(letter["events"]))
-        if "weights" in letter:
-            camera.adopt_teacher(unpack_weights(letter["weights"]))
-        tally = camera.train_teacher(round)
-        return {"tally": pack_tally(tally), "weights": pack_weights(camera.teacher.pupil.net.state_dict())}
-
-    return _each_view(message, context, act, since=Moment(0, round - 1), now=Moment(0, round))
-
-
 @app.train()
-def train(message: Message, context: Context) -> Message:
-    """One round of every student on this host."""
-    wish = about(message.content)
-    round = int(number(wish, "round"))
-
-    def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        _listen(camera, letter, round)
-        began = time.perf_counter()
-        tally = camera.train(round)
-        seconds = time.perf_counter() - began
-        reply: Letter = {"tally": pack_tally(tally), "clock": MetricRecord({"seconds": seconds, "lack": camera.lack})}
-        if wish.get("wants_soft"):
-            reply["soft"] = pack_soft(camera.speak())
-        if wish.get("wants_weights"):
-            reply["weights"] = pack_weights(camera.net(name).state_dict())
-        return reply
-
-    return _each_view(message, context, act, since=Moment(1, round - 1), now=Moment(1, round))
-
-
 @app.evaluate()
-def evaluate(message: Message, context: Context) -> Message:
-    """Every student's answers to its exam; at the end of a run the students are also written to this host's disk."""
-    overrides = _overrides(context)
-    wish = about(message.content)
+def answer(message: Message, context: Context) -> Message:
+    """The host's reply, by its warm process if it has one."""
+    if context.node_config.get("warm"):
+        from clients.warm import ask
 
-    def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        if "weights" in letter:
-            camera.adopt(unpack_weights(letter["weights"]))
-        asked = exam(overrides, name)
-        reply: Letter = {
-            "answers": pack_soft(camera.sit(name, asked)),
-            "truth": pack_events(EventLabels(asked.ids, asked.labels)),
-            "student": ConfigRecord({"digest": camera.digest(name)}),
-        }
-        if (teachers := camera.teacher_sits(asked)) is not None:
-            reply["teacher_answers"] = pack_soft(teachers)
-        if wish.get("save_to"):
-            reply |= _kept(camera, name, students_folder(message, context, str(wish["save_to"])))
-        return reply
+        return ask(message, context)
+    from clients.acts import ACTS  # here: it brings torch
 
-    now = Moment(1, int(number(wish, "round")))
-    told = any("weights" in letter for letter in letters(message.content).values())
-    return _each_view(message, context, act, since=now, now=now if told else None)
-
-
-def _kept(camera: Camera, view: str, folder: Path) -> Letter:
-    """Write a view's student to this host's disk; a disk that is full costs the file, and is told, but not the exam."""
-    try:
-        write_whole(folder / f"{view}.safetensors", save(dict(camera.voice(view).state_dict())))
-    except UserError as error:
-        return {"unsaved": ConfigRecord({"reason": reason_of(error)})}
-    return {}
-
-
-def _listen(camera: Camera, letter: Letter, round: int) -> None:
-    """Take in what the server tells before the student's round."""
-    if "events" in letter:
-        camera.hear_events(unpack_events(letter["events"]))
-    if "soft" in letter:
-        camera.hear_consensus(unpack_soft(letter["soft"]), round)
-    if "teacher" in letter:
-        camera.adopt_teacher(unpack_weights(letter["teacher"]))
-    if "weights" in letter:
-        camera.adopt(unpack_weights(letter["weights"]))
-
-
-def _each_view(
-    message: Message,
-    context: Context,
-    act: Callable[[str, Camera, Letter], Letter],
-    *,
-    since: Moment | None,
-    now: Moment | None,
-) -> Message:
-    """Let the camera of every view the message is for act on its letter.
-
-    since  the moment that a camera must not have passed yet; None: it begins.
-    now    the moment at which it then stands, and is remembered; None: nothing of it has changed.
-
-    A view that fails says so; the others on its host go on. A camera of which nothing was remembered says that too.
-    """
-    torch.set_num_threads(1)  # one thread, so that the bits do not depend on the host's number of cores
-    overrides, received = _overrides(context), letters(message.content)
-    memory = Memory(message, context, overrides)
-    cameras: dict[str, Camera] = {}
-    replies: dict[str, Letter] = {}
-    for view in names(about(message.content), "views"):
-        name, known = owner(overrides, view), True
-        try:
-            if name not in cameras:
-                cameras[name], known = (memory.anew(name), True) if since is None else memory.recall(name, since)
-            replies[view] = act(view, cameras[name], received.get(view, {}))
-            if not known:
-                replies[view]["fresh"] = ConfigRecord()
-        except Exception as error:
-            replies[view] = {"failed": ConfigRecord({"reason": reason_of(error)})}
-            if cameras.pop(name, None) is not None:
-                memory.doubt(name)
-    if now is not None:
-        memory.remember(cameras, now)
-    return Message(address(replies), reply_to=message)
-
-
-def _overrides(context: Context) -> tuple[str, ...]:
-    return _parsed(str(context.run_config.get("overrides", "")))
-
-
-@lru_cache(maxsize=8)
-def _parsed(overrides: str) -> tuple[str, ...]:
-    return tuple(from_string(overrides))
+    return ACTS[message.metadata.message_type](message, context)

@@ -139,10 +139,16 @@ def forget(run_id: int) -> None:
     forget_recordings()
 
 
+def forget_others(run_id: int) -> None:
+    """Let go of what this process keeps of other runs than this."""
+    for other in {run for run, _ in _HERE} - {run_id}:
+        forget(other)
+
+
 def students_folder(message: Message, context: Context, folder: str) -> Path:
     """Where the final students go: to this host's own place if its operator gave it one, else to the run's `folder`."""
-    own = str(context.node_config.get("state-dir", ""))
-    if own and not context.node_config.get("resident"):
+    own, at_work = str(context.node_config.get("state-dir", "")), context.node_config
+    if own and (at_work.get("warm") or not at_work.get("resident")):
         return Path(own).expanduser() / "students" / _run_of(message)
     return Path(folder)
 

@@ -215,8 +215,7 @@ def _recordings(kit: Kit, overrides: Sequence[str]) -> Iterator[Finding]:
     if not overrides:
         yield Finding("data", None, "name the data set to look for its recordings: fedkd fleet check FOLDER data=NAME")
         return
-    os.environ["FEDKD_DATA"] = read_environment(kit.folder)["FEDKD_DATA"]
-    cfg = load(overrides)
+    cfg = load([f"data_dir='{read_environment(kit.folder)['FEDKD_DATA']}'", *overrides])
     data = build(cfg.data)
     for view in kit.hosts[0].views:
         try:

@@ -50,7 +50,7 @@ _SUPERNODE = """\
 #!/bin/sh
 # The SuperNode of {name}, in the foreground. Further options of flower-supernode may follow.
 {begin}{work}exec flower-supernode --superlink {address} --root-certificates "$here/ca.crt" \\
-  --auth-supernode-private-key "$here/key" --node-config "views=\\"{views}\\" state-dir=\\"$FEDKD_STATE\\"" \\
+  --auth-supernode-private-key "$here/key" --node-config "views=\\"{views}\\" state-dir=\\"$FEDKD_STATE\\" warm=true" \\
   --host 127.0.0.1 --port "$FEDKD_PORT" "$@"
 """
 

@@ -1,0 +1,108 @@
+"""A host's warm process, as the thin ClientApp of each message sees it: asked over a socket, started if need be.
+
+The socket lies in the host's `state-dir` and only its owner can open it, so what comes through it is as trusted as the
+process that asks. It is named after the app's folder: an app of another version has a process of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+
+from flwr.app import Context, Message
+
+from fedkd.errors import UserError
+
+START_SECONDS = 120.0
+"""How long a warm process may take to start: a small host imports torch for a while."""
+
+_LONGEST = 100
+"""Bytes that a socket's path may have (Linux: 107)."""
+
+
+def ask(message: Message, context: Context) -> Message:
+    """The warm process's reply; if it dies over the message, another one's, which goes on from the cameras' disk."""
+    path = socket_path(str(context.node_config.get("state-dir", "")))
+    try:
+        return _exchange(path, message, context)
+    except (EOFError, OSError):
+        with _alone(path.with_suffix(".lock")):
+            _start(path)
+        return _exchange(path, message, context)
+
+
+def socket_path(state_dir: str) -> Path:
+    """Where the warm process of this app listens; `UserError` where it cannot."""
+    if not state_dir:
+        raise UserError("warm=true in the node config needs a state-dir beside it, for its socket and its memory.")
+    app = hashlib.sha256(str(Path(__file__).parents[1]).encode()).hexdigest()[:8]
+    path = Path(state_dir).expanduser().absolute() / f"warm-{app}.sock"
+    if len(os.fsencode(path)) > _LONGEST:
+        raise UserError(f"expected a state-dir of at most {_LONGEST - 20} bytes for warm=true, got {path.parent}.")
+    return path
+
+
+def _exchange(path: Path, message: Message, context: Context) -> Message:
+    with Client(str(path), "AF_UNIX") as line:
+        line.send((message, context))
+        return _received(line)
+
+
+def _received(line: Connection) -> Message:
+    reply = line.recv()
+    if isinstance(reply, Message):
+        return reply
+    raise UserError(str(reply))
+
+
+def _start(path: Path) -> None:
+    """Start a warm process unless another message has just done so, and wait until it listens."""
+    if _listens(path):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = path.with_suffix(".log")
+    with open(log, "ab") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "clients.warm_process", str(path), str(_supernode())],
+            cwd=Path(__file__).parents[1], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + START_SECONDS
+    while not _listens(path):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise UserError(f"the warm process did not start; {log} on this host has its words.")
+        time.sleep(0.05)
+
+
+def _listens(path: Path) -> bool:
+    try:
+        Client(str(path), "AF_UNIX").close()
+    except OSError:
+        return False
+    return True
+
+
+def _supernode() -> int:
+    """The SuperNode above this process, whose end is the warm process's end too."""
+    pid = os.getpid()
+    while pid > 1:
+        if b"flower-supernode" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    raise UserError("warm=true in the node config is for a SuperNode's own processes (flower-supernode, on Linux).")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(path, "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,103 @@
+"""The warm process of a host: on a socket that is its owner's alone, and gone with its SuperNode."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from tiny import JOB
+
+from clients import warm
+from clients.app import app as client_app
+from fedkd.config import as_string
+from fedkd.errors import UserError
+from fedkd.wire import address, letters
+from simulations.identity import become_server, stamp
+
+RUN = "0123456789abcdef"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm process watches its SuperNode as Linux can")
+
+
+@pytest.fixture
+def supernode(monkeypatch: pytest.MonkeyPatch):
+    """A process in the SuperNode's stead; the warm process must end with it."""
+    become_server(1)
+    process = subprocess.Popen(["sleep", "600"])
+    monkeypatch.setattr(warm, "_supernode", lambda: process.pid)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def host(state_dir: Path, **config: object) -> Context:
+    """A host's context as the SuperNode makes it for every message anew."""
+    node = {"views": "v01", "state-dir": str(state_dir), "warm": True, **config}
+    return Context(1, 1, node, RecordDict(), {"overrides": as_string([*JOB, "teacher=none"])})  # type: ignore[arg-type]
+
+
+def asked(kind: str, round: int = 0) -> Message:
+    content = address({}, ConfigRecord({"views": ["v01"], "round": round, "tell": False}))
+    message = Message(content, 1, kind, group_id=f"{RUN}/{round}")
+    stamp(message)
+    return message
+
+
+def process_of(state_dir: Path) -> int:
+    """Id of the warm process that listens there."""
+    [socket] = state_dir.glob("warm-*.sock")
+    for folder in Path("/proc").glob("[0-9]*"):
+        if str(socket).encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+            return int(folder.name)
+    raise AssertionError("nobody listens")
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or waits as a zombie for its parent, which here is the test."""
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.slow
+def test_one_process_answers_all_messages_and_ends_with_its_supernode(supernode, tmp_path: Path) -> None:
+    assert "clips" in letters(client_app(asked("query.enrol"), host(tmp_path)).content)["v01"]
+    first = process_of(tmp_path)
+    reply = letters(client_app(asked("train", 1), host(tmp_path)).content)["v01"]
+    assert "tally" in reply and "fresh" not in reply
+    assert process_of(tmp_path) == first
+    [socket] = tmp_path.glob("warm-*.sock")
+    assert socket.stat().st_mode & 0o777 == 0o600
+    os.kill(first, signal.SIGKILL)
+    reply = letters(client_app(asked("train", 2), host(tmp_path)).content)["v01"]
+    assert "tally" in reply and "fresh" not in reply, "another goes on from the cameras' disk"
+    second = process_of(tmp_path)
+    assert second != first
+    supernode.kill()
+    supernode.wait()
+    deadline = time.monotonic() + 10
+    while not ended(second) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ended(second)
+
+
+@pytest.mark.slow
+def test_what_the_warm_process_cannot_do_is_an_error_of_the_message(supernode, tmp_path: Path) -> None:
+    context = host(tmp_path)
+    context.run_config["overrides"] = "strategy="
+    with pytest.raises(UserError, match="strategy"):
+        client_app(asked("query.enrol"), context)
+
+
+def test_a_warm_process_needs_a_place_for_its_socket(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="needs a state-dir"):
+        warm.socket_path("")
+    with pytest.raises(UserError, match="at most 80 bytes"):
+        warm.socket_path(str(tmp_path / ("long" * 30)))
+
+
+def test_outside_a_supernode_nobody_would_end_it() -> None:
+    with pytest.raises(UserError, match="is for a SuperNode's own processes"):
+        warm._supernode()
