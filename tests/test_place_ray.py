@@ -30,8 +30,9 @@ def test_same_seed_same_bits_as_in_one_process(tmp_path):
     assert there["place"] == "ray"
 
 
-def test_an_actor_killed_after_round_1_leaves_a_run_that_finishes_with_the_others(monkeypatch, tmp_path):
+def test_an_actor_killed_after_round_1_is_started_again_and_goes_on_from_its_disk(monkeypatch, tmp_path):
     made = []
+    calm = run(tmp_path / "calm", "rounds=6", "place.workers=1")
 
     class Seen(ray_hosts.RayHosts):
         def __init__(self, *args, **kwargs):
@@ -47,13 +48,16 @@ def test_an_actor_killed_after_round_1_leaves_a_run_that_finishes_with_the_other
 
     monkeypatch.setattr(ray_hosts, "RayHosts", Seen)
     monkeypatch.setattr(Observer, "__call__", observe_and_kill)
-    folder = run(tmp_path, "place=ray", "place.workers=3")
-    told = summary(folder)
-    assert told["status"] == "finished"
-    assert sorted(told["accuracy"]) == ["v01", "v03"]
-    assert {(f["round"], f["view"]) for f in told["failures"]} == {(2, "v02")}
-    assert statuses(folder)[2, "v02"] == "ConnectionError: the host's actor ended"
-    assert statuses(folder)[2, "v03"] == "ok"
+    folder = run(tmp_path / "killed", "rounds=6", "place=ray", "place.workers=3")
+    told, states = summary(folder), statuses(folder)
+    assert told["status"] == "finished" and sorted(told["accuracy"]) == ["v01", "v02", "v03"]
+    lost = [round for round in range(1, 7) if states[round, "v02"] != "ok"]
+    assert lost in ([], [2]), "the message under way may be lost, and no other"
+    assert {states[round, "v02"] for round in lost} <= {"ConnectionError: the host's actor ended"}
+    assert {failure["view"] for failure in told["failures"]} <= {"v02"}
+    if not lost:
+        assert told["digest"] == summary(calm)["digest"]
+    assert all(states[round, "v03"] == "ok" for round in range(1, 7))
 
 
 def test_an_address_where_nobody_answers_is_refused_at_once(tmp_path):
