@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,8 +171,9 @@ def _drop_old_runs(folder: Path) -> None:
     """Remove what runs of long ago left beside this one's memory."""
     others = folder.parent.iterdir() if folder.parent.is_dir() else ()
     for other in others:
-        if other.is_dir() and re.fullmatch(r"[0-9a-f]{16}", other.name) and _days_old(other) > KEPT_DAYS:
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another host on this machine does the same
+            if re.fullmatch(r"[0-9a-f]{16}", other.name) and _days_old(other) > KEPT_DAYS:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _days_old(folder: Path) -> float:

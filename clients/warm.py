@@ -51,6 +51,9 @@ def socket_path(state_dir: str) -> Path:
 
 
 def _exchange(path: Path, message: Message, context: Context) -> Message:
+    for ours in (path, path.parent):
+        if (stat := ours.stat()).st_uid != os.getuid() or (ours == path.parent and stat.st_mode & 0o022):
+            raise UserError(f"{ours} must be this user's and nobody else's to write: a reply from there is trusted.")
     with Client(str(path), "AF_UNIX") as line:
         line.send((message, context))
         return _received(line)

@@ -18,4 +18,5 @@ def remark(sentence: str) -> None:
 
 def reason_of(error: BaseException) -> str:
     """An error in one line, for whoever is far from its stack trace."""
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())

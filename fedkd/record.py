@@ -80,7 +80,8 @@ class Record:
         if record._summary["status"] == "finished":
             raise UserError(f"the run in {folder} is finished; there is nothing to go on with.")
         record._began = time.monotonic() - record._summary["wall_seconds"]
-        record._summary.pop("reason", None)
+        for of_its_end in ("reason", "waiting"):
+            record._summary.pop(of_its_end, None)
         record.update(status="running")
         return record
 

@@ -232,7 +232,8 @@ def run_one(
         build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
     except BaseException:
         if folder.exists():
-            print(f"what the failed run wrote is in {folder}; fedkd run resume={folder} goes on", file=sys.stderr)
+            goes_on = f"; fedkd run resume={folder} goes on" if cfg.resumable else ""
+            print(f"what the failed run wrote is in {folder}{goes_on}", file=sys.stderr)
         raise
     return folder
 

@@ -37,6 +37,9 @@ from simulations.local import answer, cores
 from simulations.remarks import show_plainly
 from simulations.serve import memories, serve
 
+SHARE = 0.001
+"""Of a machine's resource for a view, an actor takes so much: several runs at once have an actor each there."""
+
 PIN = "view_"
 """A custom resource of this prefix names a view whose recordings are on the machine."""
 
@@ -88,7 +91,7 @@ class RayHosts:
         new_actor: Any = ray.remote(max_restarts=-1, max_task_retries=0)(HostActor)
         wishes: list[tuple[dict[str, Any], str]] = [({"num_cpus": 1}, "")] * min(workers, num_hosts)
         if pinned:
-            wishes = [({"num_cpus": 0, "resources": {PIN + view: 1}}, view) for view in pinned]
+            wishes = [({"num_cpus": 0, "resources": {PIN + view: SHARE}}, view) for view in pinned]
         self.actors = [new_actor.options(**wish).remote(run_id, overrides, state_dir, views) for wish, views in wishes]
         self._nodes = range(1, (len(pinned) or num_hosts) + 1)
         self._wait_until_there(patience)

@@ -10,9 +10,12 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
-from fedkd.record import ROUND_COLUMNS
+from fedkd.results import TERMS
 from fedkd.types import SoftLabels, Tally
 from fedkd.wire import Letter, Record, WireError, number, unpack_soft, unpack_tally, unpack_weights
+
+CLOCK = ("seconds", "lack")
+"""What a view tells of itself beside its tally."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,10 @@ class Answer:
 
     def after(self, late: Answer) -> Answer:
         """This answer, with the soft labels that its view said in a `late` one where it says none now."""
+        fresh = self.fresh or late.fresh
         if self.soft is not None or late.soft is None:
-            return self
-        return replace(self, soft=late.soft, table=late.table, late=late.late)
+            return replace(self, fresh=fresh)
+        return replace(self, soft=late.soft, table=late.table, late=late.late, fresh=fresh)
 
 
 def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
@@ -55,9 +59,10 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
         if broken:
             raise WireError(f"expected finite weights, got others in {', '.join(broken)}.")
     seconds = {name: number(clock, name) for name in clock}
-    for name, value in {**tally.sums, **seconds}.items():
-        if name not in ROUND_COLUMNS or not math.isfinite(value):
-            raise WireError(f"expected finite numbers for the columns of rounds.csv, got {name} {value}.")
+    for told, known in ((tally.sums, TERMS), (seconds, CLOCK)):
+        for name, value in told.items():
+            if name not in known or not math.isfinite(value):
+                raise WireError(f"expected finite numbers of {', '.join(known)}, got {name} {value}.")
     return Answer(tally, seconds, soft, table, weights, "fresh" in letter, late)
 
 

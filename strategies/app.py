@@ -19,10 +19,11 @@ from fedkd.record import Record, new_folder
 from fedkd.wire import Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning
-from strategies.enrol import Enrolment, enrol
+from strategies.enrol import Enrolment, enrolled
 from strategies.ledger import Ledger
 from strategies.observer import Observer
 from strategies.post import Post
+from strategies.quorum import wait
 from strategies.roster import muster
 from strategies.views import Setting, ViewStrategy
 
@@ -68,10 +69,13 @@ def main(grid: Grid, context: Context) -> None:
 
 def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     """Muster, enrol, bring the teacher, then Flower's own rounds; of a killed run, those that it had yet to do."""
-    roster = muster(grid, data.view_names(), together=cfg.strategy.pool, patience=float(cfg.patience))
-    post = Post(roster, Ledger(), record.run)
-    kept = record.folder / "checkpoint"
-    begun = checkpoint.beginning(kept, post.ledger) or _begin(grid, cfg, data, post, kept)
+    kept, ledger, patience = record.folder / "checkpoint", Ledger(), float(cfg.patience)
+    begun = checkpoint.beginning(kept, ledger)
+    expected = begun.enrolment.num_clips.keys() - {POOLED} if begun else ()
+    roster = muster(grid, data.view_names(), together=cfg.strategy.pool, patience=patience, expected=expected)
+    post = Post(roster, ledger, record.run)
+    if begun is None:
+        begun = _begin(grid, cfg, data, post, record)
     standing = checkpoint.last(kept, post.ledger, cfg.rounds)
     setting = Setting(
         post=post,
@@ -81,7 +85,7 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
         rounds=cfg.rounds,
         num_classes=len(data.classes),
         min_views=_min_views(cfg),
-        patience=float(cfg.patience),
+        patience=patience,
         staleness=float(cfg.strategy.staleness),
         announce=record.wait_for,
         exam_every=cfg.evaluate_every,
@@ -122,14 +126,17 @@ def _different(then: Any, now: Any, prefix: str = "") -> list[str]:
     return [name for key in keys for name in _different(then.get(key), now.get(key), f"{prefix}{key}.")]
 
 
-def _begin(grid: Grid, cfg: DictConfig, data: Any, post: Post, kept: Path) -> Beginning:
+def _begin(grid: Grid, cfg: DictConfig, data: Any, post: Post, record: Record) -> Beginning:
     """What is settled before round 1."""
     pupils = (POOLED,) if cfg.strategy.pool else post.roster.views
     tell = cfg.strategy.event_labels and not cfg.strategy.pool
-    enrolment = enrol(post, grid, pupils, tell=tell, needed=_min_views(cfg), timeout=float(cfg.timeout))
+    views, timeout, patience = data.view_names(), float(cfg.timeout), float(cfg.patience)
+    post.ask(grid, "query.enrol", {view: {} for view in pupils}, {"tell": tell}, timeout=timeout)
+    wait(post, grid, views, needed=_min_views(cfg), patience=patience, announce=record.wait_for)
+    enrolment = enrolled(post, len(pupils), tell=tell, needed=_min_views(cfg))
     course = teacher_course(cfg)
     begun = Beginning(enrolment, {} if course is None else _teacher(course, cfg, data, post, grid, enrolment))
-    checkpoint.keep_beginning(kept, begun, post.ledger)
+    checkpoint.keep_beginning(record.folder / "checkpoint", begun, post.ledger)
     return begun
 
 

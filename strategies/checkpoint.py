@@ -93,19 +93,25 @@ def keep(folder: Path, standing: Standing, ledger: Ledger) -> None:
 
 def last(folder: Path, ledger: Ledger, rounds: int) -> Standing | None:
     """How the server last stood with some of its `rounds` to go, its ledger opened there; None before round 1's end."""
+    torn = 0
     for path in (folder / "server.safetensors", folder / "server.before.safetensors"):
         if path.exists():
             try:
                 tensors, words = unseal(path)
             except UserError as error:
                 remark(f"{error} The run goes back to the round before.")
+                torn += 1
+                path.unlink()  # or the next `keep` would put it over the whole one
                 continue
             facts: dict[str, Any] = json.loads(words["facts"])
             if facts["round"] >= rounds:
-                continue  # killed while it wrote the last answers: these come with the last round
+                path.unlink()  # killed while it wrote the last answers: these come with the last round
+                continue
             ledger.open(facts["ledger"])
             told = {view: pack_weights(table) for view, table in _grouped("told:", tensors).items()}
             return Standing(facts["round"], pack_weights(arrays_in(tensors)), told, frozenset(facts["greeted"]))
+    if torn > 1:
+        raise UserError(f"the server's checkpoints in {folder} are torn, both; start the run anew.")
     return None
 
 

@@ -32,6 +32,7 @@ class Distil(ViewStrategy):
         super().__init__(setting)
         self.leave_one_out, self.first, self.every = leave_one_out, first, every
         self._letters: dict[str, Letter] = {}  # what is told until its view has answered
+        self._replied: dict[str, Letter] = {}  # what each was told last
         self._tables: dict[str, SoftLabels] = {}  # what each said when the views last spoke
 
     def speaks(self, server_round: int) -> bool:
@@ -62,6 +63,8 @@ class Distil(ViewStrategy):
         What a view says late is pooled with what the others said before, at less weight, and told to all again.
         """
         self._letters = {view: letter for view, letter in self._letters.items() if view not in answers}
+        forgot = [view for view, answer in answers.items() if answer.fresh and view in self._replied]
+        self._letters |= {view: self._replied[view] for view in forgot}
         spoken = {view: answer for view, answer in answers.items() if answer.soft is not None and answer.table}
         if not spoken:
             return arrays
@@ -70,7 +73,7 @@ class Distil(ViewStrategy):
         for view, answer in spoken.items():
             assert answer.soft is not None
             self._tables[view] = replace(answer.soft, weight=answer.soft.weight * self.weight_of(answer))
-        self._letters = self._replies(dict(sorted(self._tables.items())))
+        self._letters = self._replied = self._replies(dict(sorted(self._tables.items())))
         tables = {f"{view}/{name}": a for view, answer in spoken.items() for name, a in (answer.table or {}).items()}
         return ArrayRecord({**arrays, **tables})
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from flwr.serverapp import Grid
 
-from fedkd.errors import UserError
+from fedkd.errors import UserError, reason_of
 from fedkd.types import EventLabels
 from fedkd.wire import Letter, number, pack_events, unpack_events
-from strategies.post import Answers, Failures, Post, too_few
+from strategies.post import Failures, Post, too_few
 
 LATE = 60.0
 """Seconds that a view which comes late has to enrol: the others wait for it."""
@@ -36,26 +36,35 @@ class Enrolment:
         return event_letters(self.events) if self.events else {view: {} for view in self.num_clips}
 
 
-def enrol(post: Post, grid: Grid, pupils: tuple[str, ...], *, tell: bool, needed: int, timeout: float) -> Enrolment:
-    """Ask every pupil what it has; with `tell`, also for its event labels."""
-    answers, failures = post.ask(grid, "query.enrol", {view: {} for view in pupils}, {"tell": tell}, timeout=timeout)
-    if len(answers) < needed:
-        raise UserError(too_few(len(answers), len(pupils), needed, "at enrolment", failures))
-    return Enrolment(*_said(answers), failures, sorted(post.lost), tell)
+def enrolled(post: Post, asked: int, *, tell: bool, needed: int) -> Enrolment:
+    """What the views that were asked have answered (with `tell`, their event labels too)."""
+    num_clips, events = _said(post)
+    if len(num_clips) < needed:
+        raise UserError(too_few(len(num_clips), asked, needed, "at enrolment", post.failures))
+    return Enrolment(num_clips, events, post.failures, sorted(post.lost), tell)
 
 
 def enrol_late(post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str]) -> bool:
     """Ask views that were not there before; whether any of them takes part now."""
-    answers, _ = post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE)
-    num_clips, events = _said(answers)
+    post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE)
+    num_clips, events = _said(post)
     enrolment.num_clips.update(num_clips)
     enrolment.events.update(events)
     return bool(num_clips)
 
 
-def _said(answers: Answers) -> tuple[dict[str, int], dict[str, EventLabels]]:
-    num_clips = {view: int(number(letter["clips"], "train")) for view, letter in answers.items()}
-    events = {view: unpack_events(letter["events"]) for view, letter in answers.items() if "events" in letter}
+def _said(post: Post) -> tuple[dict[str, int], dict[str, EventLabels]]:
+    """What answers that make sense say; the others are failures."""
+    num_clips: dict[str, int] = {}
+    events: dict[str, EventLabels] = {}
+    for view, letter in post.answers.items():
+        try:
+            told = {view: unpack_events(letter["events"])} if "events" in letter else {}
+            num_clips[view] = int(number(letter["clips"], "train"))
+        except Exception as error:
+            post.failures[view] = f"its answer makes no sense: {reason_of(error)}"
+        else:
+            events |= told
     return num_clips, events
 
 

@@ -101,10 +101,14 @@ class Post:
         if waiting := [sent.id for sent in self._waiting]:
             self.sort(grid.pull_messages(waiting))
         there, under_way = set(grid.get_node_ids()), {view for sent in self._waiting for view in sent.views}
-        back = [v for v in sorted(self.lost) if v not in under_way and self.roster.node_of.get(v) in there]
+        back = [v for v in sorted(self.lost) if v not in under_way and self.node_of(v) in there]
         if back:
             grid.push_messages(self._write(back))
         return self.answers, self.failures
+
+    def node_of(self, view: str) -> int | None:
+        """The node that serves a view, or all of them where recordings are pooled."""
+        return next(iter(self.roster.node_of.values())) if view == POOLED else self.roster.node_of.get(view)
 
     def late(self, grid: Grid) -> dict[str, tuple[int, Letter]]:
         """What has come since to the train messages of earlier rounds: (round, letter) by view, the latest of each."""
@@ -158,7 +162,7 @@ def _is_there(reply: Message) -> bool:
 
 
 def _said_reason(letter: Letter) -> str:
-    return str(letter["failed"].get("reason", "no reason"))
+    return " ".join(str(letter["failed"].get("reason", "no reason")).split())
 
 
 def _reason(reply: Message) -> str:

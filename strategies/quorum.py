@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from flwr.serverapp import Grid
 
+from fedkd.data.pool import POOLED
 from strategies.post import Answers, Failures, Post
 
 PAUSE = 1.0
@@ -25,7 +26,8 @@ def wait(
         lost = ", ".join(sorted(post.lost))
         announce(f"{len(post.answers)} views answered, {needed} needed: waiting for {lost}, {left:.0f} s left")
         time.sleep(min(PAUSE, left))
-        post.roster.welcome(grid, views)
+        if POOLED not in post.lost:
+            post.roster.welcome(grid, views)
         post.ask_again(grid)
     announce("")
     return post.answers, post.failures

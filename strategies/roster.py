@@ -8,14 +8,15 @@ comes later is asked when it is first seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from fedkd.errors import UserError
-from fedkd.wire import about, address, names
+from fedkd.wire import WireError, about, address, names
 
 ASKING = 10.0
 """Seconds that a node which comes later has to say which views it serves: the others wait for it."""
@@ -55,21 +56,25 @@ class Roster:
         if not there - self.asked:
             return
         newcomers = _ask(grid, sorted(there - self.asked), ASKING)
-        self.asked |= newcomers.keys()
         may_claim = set(views) - {
             view for view in self.claimed if self.node_of[view] in there
         }  # not one that is served
         claimed = {view: node for node, said in newcomers.items() for view in said if view in may_claim}
+        refused = {node for node, said in newcomers.items() if any(claimed.get(view) != node for view in said)}
+        self.asked |= newcomers.keys() - refused  # who is refused may be the same host as who has the view, or its heir
         self.claimed |= claimed.keys()
         lost = [view for view in sorted(views) if view not in self.claimed and self.node_of.get(view) not in there]
         free = [node for node, said in sorted(newcomers.items()) if not said]
         self.node_of = dict(sorted({**self.node_of, **_spread(lost, free), **claimed}.items()))
 
 
-def muster(grid: Grid, views: Sequence[str], *, together: bool, patience: float) -> Roster:
+def muster(
+    grid: Grid, views: Sequence[str], *, together: bool, patience: float, expected: Collection[str] = ()
+) -> Roster:
     """Wait until nodes are there, ask which views they serve, and deal the rest.
 
     together  every view must be on one node (recordings are pooled).
+    expected  views that took part before, in a run that goes on: their nodes are waited for.
     patience  seconds to wait for the first nodes, and for their answers.
     """
     nodes = _wait_for_nodes(grid, patience)
@@ -81,7 +86,12 @@ def muster(grid: Grid, views: Sequence[str], *, together: bool, patience: float)
         )
     if together:
         return Roster(dict.fromkeys(sorted(views), min(claims)), set(claims))
-    return Roster(deal(views, claims), set(claims), {view for claimed in claims.values() for view in claimed})
+    roster = Roster(deal(views, claims), set(claims), {view for claimed in claims.values() for view in claimed})
+    deadline = time.monotonic() + patience
+    while not set(expected) <= set(roster.views) and time.monotonic() < deadline:
+        time.sleep(1.0)
+        roster.welcome(grid, views)
+    return roster
 
 
 def deal(views: Sequence[str], claims: Mapping[int, Sequence[str]]) -> dict[str, int]:
@@ -116,7 +126,12 @@ def _ask(grid: Grid, nodes: Iterable[int], patience: float) -> dict[int, list[st
     """node -> the views it says it serves, of the nodes that answer."""
     asked = [Message(address({}, ConfigRecord({"round": 0})), node, "query.hello") for node in nodes]
     replies = grid.send_and_receive(asked, timeout=patience)
-    return {r.metadata.src_node_id: names(about(r.content), "views") for r in replies if r.has_content()}
+    claims = {}
+    for reply in replies:
+        with suppress(WireError):  # who says nothing of views serves none
+            if reply.has_content():
+                claims[reply.metadata.src_node_id] = names(about(reply.content), "views")
+    return claims
 
 
 def _wait_for_nodes(grid: Grid, patience: float) -> list[int]:

@@ -37,7 +37,7 @@ def federate(
     weights = ArrayRecord()
     for round in range(1, rounds + 1):
         answers, failures = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
-        taught = {view: letter for view, letter in answers.items() if number(letter["tally"], "count")}
+        taught = {view: letter for view, letter in answers.items() if _taught(letter)}
         if not taught:
             why = reasons(failures) or "no view has a label"
             raise UserError(f"no view could teach the teacher in round {round}: {why}.")
@@ -45,6 +45,12 @@ def federate(
         weights = pack_weights(average(states, [num_clips[view] for view in taught]))
         told = {view: {"weights": weights} for view in first}
     return weights
+
+
+def _taught(letter: Letter) -> bool:
+    """Whether a view's teacher learned something, and nothing else than numbers."""
+    learned = number(letter["tally"], "count") > 0
+    return learned and all(bool(w.isfinite().all()) for w in unpack_weights(letter["weights"]).values())
 
 
 def in_the_lab(course: Course, clips: Clips | None, num_classes: int, seed: int) -> dict[str, Tensor]:

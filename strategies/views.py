@@ -160,12 +160,14 @@ class ViewStrategy(Strategy):
         """What the views that answered, now or late, leave for the next round."""
         server_round += self.done
         post = self.setting.post
-        answers = self._understood({view: (server_round, letter) for view, letter in self._enough(replies).items()})
+        came = {view: (server_round, letter) for view, letter in self._enough(replies).items()}
+        answers = self._understood(came, self.notes.failures)
         self._require(len(answers), len(self.setting.pupils), f"in round {server_round}")
         for view, answer in answers.items():
             self.notes.tallies[view] = answer.tally
             self.notes.clocks[view] = answer.clock
-        late = self._understood(post.late(self._grid)) if self.setting.staleness else {}
+        late = self._understood(post.late(self._grid), {})
+        late = late if self.setting.staleness else {}
         answers = {**late, **{v: answer.after(late[v]) if v in late else answer for v, answer in answers.items()}}
         self._greeted |= answers.keys()
         self._greeted -= {view for view, answer in answers.items() if answer.fresh}  # it remembers no first letter
@@ -192,8 +194,10 @@ class ViewStrategy(Strategy):
         for view, letter in self._enough(replies).items():
             try:
                 self._mark(view, letter)
-            except (ValueError, KeyError) as error:
+            except Exception as error:
                 self.notes.failures[view] = _garbage(error)
+            if "fresh" in letter:
+                self._greeted.discard(view)  # it remembers no first letter
         self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)
         return None
@@ -217,7 +221,8 @@ class ViewStrategy(Strategy):
         ]
         if late and enrol_late(post, grid, enrolment, late):
             self._greeted.clear()  # what the newcomers know is told to all
-        self._refused |= {(view, post.roster.node_of[view]) for view in late if view not in enrolment.num_clips}
+        unable = [view for view in late if view not in enrolment.num_clips and view not in post.lost]
+        self._refused |= {(view, post.roster.node_of[view]) for view in unable}
 
     def _enough(self, replies: Iterable[Message]) -> Answers:
         """The letters that came, if need be after waiting for those that were lost."""
@@ -230,22 +235,24 @@ class ViewStrategy(Strategy):
         self.notes.failures |= failures
         return letters
 
-    def _understood(self, letters: Mapping[str, tuple[int, Letter]]) -> dict[str, Answer]:
-        """The answers in letters of rounds, but for those that make no sense."""
+    def _understood(self, letters: Mapping[str, tuple[int, Letter]], failures: Failures) -> dict[str, Answer]:
+        """The answers in letters of rounds; those that make no sense are added to the failures."""
         answers = {}
         for view, (round, letter) in letters.items():
             try:
                 answers[view] = understand(letter, self.setting.num_classes, self.notes.round - round)
                 self.refuse(answers[view])
-            except (ValueError, KeyError) as error:
+            except Exception as error:  # whatever a host sends, it is that view's failure
                 answers.pop(view, None)
-                self.notes.failures[view] = _garbage(error)
+                failures[view] = _garbage(error)
         return answers
 
     def _mark(self, view: str, letter: Letter) -> None:
         """Take down what a view answered at an exam."""
         truth = unpack_events(letter["truth"])
-        marks = Marks.of(unpack_soft(letter["answers"]), truth)
+        marks, k = Marks.of(unpack_soft(letter["answers"]), truth), self.setting.num_classes
+        if marks.answers.num_classes != k or len(marks.truth) != len(marks.answers) or (truth.classes >= k).any():
+            raise ValueError(f"expected answers over {k} classes to events whose class it tells")
         teachers = Marks.of(unpack_soft(letter["teacher_answers"]), truth) if "teacher_answers" in letter else None
         self.notes.digests[view] = str(letter["student"]["digest"])  # type: ignore[call-overload]
         self.notes.marks[view] = marks

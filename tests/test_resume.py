@@ -92,9 +92,10 @@ def test_a_run_killed_at_any_message_goes_on_with_the_same_bits(
 def test_fifty_kills_of_the_whole_command_and_fifty_same_ends(tmp_path: Path) -> None:
     words = [*JOB, *WORDS, "rounds=8", "place.workers=2"]
     calm = ends(run_one([*words, f"results_dir='{tmp_path / 'calm'}'"]))
-    chance, left = random.Random(0), 50
+    chance, left, runs = random.Random(0), 50, 0
     while left:
-        results = tmp_path / f"left-{left}"
+        runs += 1
+        results = tmp_path / str(runs)
         command = [*words, f"results_dir='{results}'"]
         finished = False
         while not finished and left:
