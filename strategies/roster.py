@@ -78,12 +78,11 @@ def muster(
     patience  seconds to wait for the first nodes, and for their answers.
     """
     nodes = _wait_for_nodes(grid, patience)
-    claims = _ask(grid, nodes, patience)
+    unable: list[str] = []
+    claims = _ask(grid, nodes, patience, unable)
     if not claims:
-        raise UserError(
-            f"expected an answer from one of {len(nodes)} nodes within {patience:.0f} s, got none; "
-            "is the ClientApp running?"
-        )
+        why = "; ".join(dict.fromkeys(unable)) or "is the ClientApp running?"
+        raise UserError(f"expected an answer from one of {len(nodes)} nodes within {patience:.0f} s, got none; {why}")
     if together:
         return Roster(dict.fromkeys(sorted(views), min(claims)), set(claims))
     roster = Roster(deal(views, claims), set(claims), {view for claimed in claims.values() for view in claimed})
@@ -122,8 +121,8 @@ def _spread(views: Sequence[str], nodes: Sequence[int]) -> dict[str, int]:
     return {view: nodes[index * len(nodes) // len(views)] for index, view in enumerate(views)} if nodes else {}
 
 
-def _ask(grid: Grid, nodes: Iterable[int], patience: float) -> dict[int, list[str]]:
-    """node -> the views it says it serves, of the nodes that answer."""
+def _ask(grid: Grid, nodes: Iterable[int], patience: float, unable: list[str] | None = None) -> dict[int, list[str]]:
+    """node -> the views it says it serves, of the nodes that answer; why others could not goes to `unable`."""
     asked = [Message(address({}, ConfigRecord({"round": 0})), node, "query.hello") for node in nodes]
     replies = grid.send_and_receive(asked, timeout=patience)
     claims = {}
@@ -131,6 +130,8 @@ def _ask(grid: Grid, nodes: Iterable[int], patience: float) -> dict[int, list[st
         with suppress(WireError):  # who says nothing of views serves none
             if reply.has_content():
                 claims[reply.metadata.src_node_id] = names(about(reply.content), "views")
+            elif unable is not None:
+                unable.append(" ".join(str(reply.error.reason).split())[-300:])
     return claims
 
 

@@ -281,11 +281,11 @@ def test_who_signs_for_another_host_or_replays_an_old_signature_is_refused(kit, 
     assert answered == expected
 
 
-def test_a_run_whose_server_was_killed_goes_on_with_the_same_bits(tmp_path):
+def test_a_run_whose_server_was_killed_goes_on_with_the_same_bits(tmp_path, tmp_path_factory):
     """Flower itself has lost it: a new run picks it up, from the record and the cameras' own disks."""
     words = ("rounds=4", "speak_after=2")
     calm = summary(run(tmp_path / "calm", *words, "place.workers=1"))["digest"]
-    folder = tmp_path / "kit"
+    folder = tmp_path_factory.mktemp("cut") / "kit"  # a short name: a socket lies below it
     make(folder, f"localhost:{free_port()}", HOSTS, free_port())
     superlink, results = folder / "server" / "superlink.sh", tmp_path / "results"
     with marked(folder), started(folder / "server" / "gate.sh"), started(superlink) as [process]:
