@@ -297,6 +297,7 @@ def test_a_run_whose_server_was_killed_goes_on_with_the_same_bits(tmp_path, tmp_
             run_here = subprocess.Popen([sys.executable, "-m", "simulations.cli", *asked])
             until(lambda: any(summary(f.parent).get("rounds_done", 0) >= 2 for f in results.rglob("summary.json")))
             process.send_signal(signal.SIGKILL)
+            process.wait()  # while it is a zombie, Flower's own children think that it lives
             assert run_here.wait(timeout=120) == 2
             with started(superlink):
                 wait_for(folder)
