@@ -33,10 +33,11 @@ from simulations.emulated.network import CPU, Network, missing
 from simulations.emulated.switch import BACKLOG, Link, Way
 
 needs_namespaces = pytest.mark.skipif(bool(why := missing()), reason=why)
-needs_cgroups = pytest.mark.skipif(
-    not (CPU / "cpu.cfs_quota_us").exists(), reason="needs the cpu controller of cgroup v1"
+SHARES = (CPU / "cpu.cfs_quota_us").exists()
+needs_cgroups = pytest.mark.skipif(not SHARES, reason="needs the cpu controller of cgroup v1")
+needs_a_clock = pytest.mark.skipif(
+    library() is None, reason="needs libfaketime (apt install faketime, or pip install libfaketime)"
 )
-proof = [pytest.mark.fleet, pytest.mark.slow]
 
 VIEWS = {"cam1": ["v01"], "cam2": ["v02"], "cam3": ["v03"]}
 HOME = Link(rate=20, delay=25, loss=0.01)
