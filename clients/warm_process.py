@@ -1,4 +1,8 @@
-"""A warm process: ``python -m clients.warm_process SOCKET PID``. It ends when process PID, its SuperNode, does."""
+"""A warm process: ``python -m clients.warm_process SOCKET PID``. It ends when process PID, its SuperNode, does.
+
+It also ends when nothing was asked of it for a while: a small host gets its memory back, and an app of an older version
+leaves nothing behind. The next message starts another, which goes on from the cameras' disk.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +20,34 @@ from clients.acts import ACTS
 from clients.memory import forget_others
 from fedkd.errors import reason_of
 
+IDLE_SECONDS = 900.0
 
-def serve(path: Path) -> None:
+
+class Idle:
+    """Ends this process when `seconds` have passed since it last was at work."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer = threading.Timer(0, lambda: None)
+
+    def __enter__(self) -> None:
+        self._timer.cancel()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer = threading.Timer(self._seconds, os._exit, (0,))
+        self._timer.daemon = True
+        self._timer.start()
+
+
+def serve(path: Path, idle_seconds: float = IDLE_SECONDS) -> None:
     """Answer one message after the other, for as long as this process lives."""
+    idle = Idle(idle_seconds)
     path.unlink(missing_ok=True)
     os.umask(0o177)  # the socket is its owner's alone from its first moment
     with Listener(str(path), "AF_UNIX") as listener:
         os.umask(0o077)
         while True:
-            with listener.accept() as line, suppress(EOFError, OSError):  # who asked has gone: the next one
+            with listener.accept() as line, suppress(EOFError, OSError), idle:  # who asked has gone: the next one
                 line.send(_answer(*line.recv()))
 
 

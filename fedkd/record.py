@@ -113,12 +113,14 @@ class Record:
         writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
         with writing_to(self.folder), open(self.folder / "rounds.csv", "a", encoding="utf-8") as file:
             file.write(text.getvalue())
+            _to_disk(file)
 
     def update(self, **entries: Any) -> None:
         """Set entries of summary.json."""
         self._summary |= entries
         self._summary["wall_seconds"] = round(time.monotonic() - self._began, 3)
-        self._replace("summary.json", json.dumps(self._summary, indent=2) + "\n")
+        text = json.dumps(self._summary, indent=2) + "\n"
+        write_whole(self.folder / "summary.json", text.encode(), durable=True)
 
     def wait_for(self, what: str) -> None:
         """Say what the run waits for, to whoever watches it; "" when it goes on."""
@@ -153,12 +155,17 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
             with open(draft, "wb") as file:
                 file.write(content)
                 if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
+                    _to_disk(file)
             os.replace(draft, path)
         except OSError:
             draft.unlink(missing_ok=True)  # a full disk needs the room
             raise
+
+
+def _to_disk(file: IO[Any]) -> None:
+    """Let a power cut find what was written."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 @contextmanager

@@ -90,6 +90,8 @@ def judge(summary: Mapping[str, Any], listed: str, said: str) -> None:
     """Nothing for a finished run; of a failed one, the sentence of whoever knows why.
 
     listed  what `flwr ls --run-id R --format json` says of it;  said  what Flower said all along.
+
+    A ServerApp's last words are in `listed`; the record has them too, but of a run that was refused it has older ones.
     """
     try:
         [flowers] = json.loads(listed)["runs"]
@@ -97,6 +99,9 @@ def judge(summary: Mapping[str, Any], listed: str, said: str) -> None:
         flowers = {"status": "unknown"}
     if summary.get("status") == "finished" and flowers["status"] == "finished:completed":
         return
+    _, raised, words = flowers.get("status-details", "").partition("ServerApp failed with exception: ")
+    if raised and (lines := words.splitlines()):
+        raise UserError(lines[0])
     if reason := summary.get("reason"):
         raise UserError(reason)
     print(said, file=sys.stderr)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import ConfigRecord, Message, Metadata
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
@@ -30,16 +30,16 @@ GONE = (3, 4, 5)
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message on its way to a host: its round, and the views it is for."""
+    """A message on its way to a host: its round, the views it is for, and of the message no more than its address."""
 
     round: int
     views: Sequence[str]
-    message: Message
+    metadata: Metadata
 
     @property
     def id(self) -> str:
         """Given by the grid when it is sent."""
-        return self.message.metadata.message_id
+        return self.metadata.message_id
 
 
 class Post:
@@ -75,7 +75,7 @@ class Post:
         self, kind: str, round: int, told: Mapping[str, Letter], asked: Mapping[str, bool | int | str]
     ) -> list[Message]:
         """Begin an exchange: one message for each host that serves a view of `told`, booked under `round`."""
-        self._older += [sent for sent in self._waiting if sent.message.metadata.message_type == TRAIN]
+        self._older += [sent for sent in self._waiting if sent.metadata.message_type == TRAIN]
         self._kind, self._round, self._told, self._asked = kind, round, told, asked
         self.answers, self.lost, self._waiting = {}, set(told), []
         self.failures = dict.fromkeys(told, "no node serves it")
@@ -122,16 +122,16 @@ class Post:
 
     def _write(self, views: Sequence[str]) -> list[Message]:
         """The messages to the hosts of views of this exchange."""
-        written = []
+        written: list[Message] = []
         for node, served in self._hosts(views).items():
             letters_told = {view: self._told[view] for view in served}
             content = address(letters_told, ConfigRecord({"views": list(served), **self._asked}))
             self.ledger.sent(self._round, content)
             message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
-            written.append(Sent(self._round, served, message))
+            written.append(message)
+            self._waiting.append(Sent(self._round, served, message.metadata))
             self.failures |= dict.fromkeys(served, "no answer in time")
-        self._waiting += written
-        return [sent.message for sent in written]
+        return written
 
     def _open(self, reply: Message, sent: Sent) -> tuple[Answers, Failures]:
         """What a host's views say in a reply; a host answers for the views that it was asked about."""

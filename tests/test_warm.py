@@ -84,6 +84,16 @@ def test_one_process_answers_all_messages_and_ends_with_its_supernode(supernode,
 
 
 @pytest.mark.slow
+def test_a_process_that_nobody_asks_ends(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from clients.warm_process import serve; serve(Path(sys.argv[1]), 0.2)"
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "socket"])
+    while not warm._listens(tmp_path / "socket"):
+        assert process.poll() is None
+        time.sleep(0.1)
+    assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.slow
 def test_what_the_warm_process_cannot_do_is_an_error_of_the_message(supernode, tmp_path: Path) -> None:
     context = host(tmp_path)
     context.run_config["overrides"] = "strategy="
