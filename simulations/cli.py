@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -21,10 +21,10 @@ from fedkd.record import new_folder
 from fedkd.results import load as read
 from fedkd.results import only_run
 from simulations.fleet.cli import add_fleet
-from simulations.local import cores
 from simulations.remarks import show_plainly
 from simulations.settings import settings
 from simulations.show import compare, show
+from simulations.sweep import Outcome, at_once, jobs_for
 
 _DATA_VERBS = {"check": "check", "show": "contact_sheet", "prepare": "prepare"}
 _PIPE_COLUMNS = 120  # where no terminal says how wide it is
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("-h", "--help", action="store_true", help="show every setting, for the groups that are chosen")
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
+    run.add_argument(
+        "--jobs", type=int, help="runs of -m at once (default: 1; with place.address, what the cluster has cores for)"
+    )
     run.add_argument(
         "overrides", nargs="*", metavar="key=value", help="what differs from the defaults; resume=RESULT: a killed run"
     )
@@ -108,22 +111,36 @@ def _run(asked: argparse.Namespace) -> int:
         _note_idle_teacher(overrides)
     folders: list[Path] = []
     failed: list[str] = []
-    for overrides in combinations:
-        try:
-            folders.append(run_one(overrides))
-            report(folders[-1], folders[:-1])
-        except UserError as error:
-            if len(combinations) == 1:
-                raise
+    for overrides, (folder, reason) in zip(combinations, _outcomes(combinations, asked.jobs), strict=True):
+        if folder is None:
             failed.append(_what_differs(overrides, combinations))
-            print(f"{failed[-1]} failed: {error}", file=sys.stderr)
+            print(f"{failed[-1]} failed: {reason}", file=sys.stderr)
             continue
-        print_results(folders[-1:])
+        folders.append(folder)
+        report(folder, folders[:-1])
+        print_results([folder])
     if len(folders) > 1:
         print_results(folders)
     if failed:
         raise UserError(f"{len(failed)} of {len(combinations)} runs failed, the others are done: {'; '.join(failed)}.")
     return 0
+
+
+def _outcomes(combinations: Sequence[list[str]], jobs: int | None) -> Iterator[Outcome]:
+    """What becomes of each run: one after the other in this process, unless several are wanted at once."""
+    spread = any(load(overrides).place.get("address") for overrides in combinations)
+    jobs = jobs or (jobs_for(combinations) if spread else 1)
+    if len(combinations) > 1 and jobs > 1:
+        print(f"{len(combinations)} runs, {jobs} at once", file=sys.stderr)
+        yield from at_once(combinations, jobs)
+        return
+    for overrides in combinations:
+        try:
+            yield run_one(overrides), ""
+        except UserError as error:
+            if len(combinations) == 1:
+                raise
+            yield None, str(error)
 
 
 def _resume(words: Sequence[str], *, multirun: bool) -> int:
@@ -191,7 +208,9 @@ def _study(asked: argparse.Namespace) -> int:
     for overrides in combinations:
         load(overrides)
     command = as_command(asked.folder, asked.overrides, asked.variant, asked.against)
-    table = study(asked.folder, combinations, command=command, against=asked.against, jobs=asked.jobs or cores())
+    table = study(
+        asked.folder, combinations, command=command, against=asked.against, jobs=asked.jobs or jobs_for(combinations)
+    )
     print(table.read_text())
     return 0
 

@@ -28,6 +28,7 @@ from typing import Any
 import ray
 import torch
 from flwr.app import Context, Message
+from omegaconf import DictConfig
 from ray._private import ray_constants
 
 from fedkd.config import build, from_string, load
@@ -170,6 +171,16 @@ def offered(views: Sequence[str]) -> list[str]:
     if pins and missing:
         print(f"fedkd: no machine of the cluster offers {', '.join(missing)}; the run goes without.", file=sys.stderr)
     return here
+
+
+def room(address: str, cfg: DictConfig) -> int:
+    """Runs that a cluster has cores for at once, with a core each: on every machine where all of them have an actor."""
+    views = build(cfg.data).view_names()
+    with cluster(address, 1):
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    offering = [machine for machine in machines if any(PIN + view in machine for view in views)]
+    cpus = [int(machine.get("CPU", 0)) for machine in machines]
+    return max(1, min(int(machine.get("CPU", 1)) for machine in offering) if offering else sum(cpus))
 
 
 def _pass_on(asked: Future[Message], future: Future[Message]) -> None:

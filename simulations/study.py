@@ -15,11 +15,8 @@ on where it stopped. `table.md` and `runs.csv` are what is worth keeping.
 from __future__ import annotations
 
 import contextlib
-import io
-import multiprocessing
 import shlex
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from rich.progress import track
@@ -30,6 +27,7 @@ from fedkd.record import new_folder
 from fedkd.results import Result
 from fedkd.results import load as read
 from simulations.study_table import Done, report, runs_table
+from simulations.sweep import at_once
 
 _NO_CONDITION = ("strategy", "seed", "data.fold", "data.test_subjects", "data.history", "data.valid_subject")
 
@@ -49,10 +47,8 @@ def study(folder: Path, combinations: Sequence[list[str]], *, command: str, agai
         raise UserError(f"--against takes one of this study's rows, {rows}, got {against!r}.")
     runs = folder / "runs"
     waiting = [overrides for overrides in combinations if _finished(runs, overrides) is None]
-    context = multiprocessing.get_context("spawn")  # fresh processes: nothing of this one's threads is copied
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        ran = pool.map(_run_quietly, waiting, [str(runs)] * len(waiting))
-        reasons = [reason for reason in track(ran, f"{len(combinations)} runs", len(waiting)) if reason]
+    ran = at_once(waiting, jobs, results_dir=str(runs), name=_name)
+    reasons = [reason for _, reason in track(ran, f"{len(combinations)} runs", len(waiting)) if reason]
     if reasons:
         raise UserError(f"{len(reasons)} of {len(combinations)} runs failed, the others are kept: {reasons[0]}")
     results = [_finished(runs, overrides) for overrides in combinations]
@@ -61,18 +57,6 @@ def study(folder: Path, combinations: Sequence[list[str]], *, command: str, agai
     table = folder / "table.md"
     table.write_text(report(done, command, against), encoding="utf-8")
     return table
-
-
-def _run_quietly(overrides: list[str], results_dir: str) -> str | None:
-    """One run in this process; why it failed, if it did."""
-    from simulations.cli import run_one
-
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        try:
-            run_one([*overrides, "place.workers=1"], results_dir=results_dir, name=_name(overrides))
-        except UserError as error:
-            return str(error)
-    return None
 
 
 def _name(overrides: Sequence[str]) -> str:
