@@ -50,7 +50,7 @@ class Cluster:
 
     def join(self, name: str) -> None:
         """Start a machine that offers its views."""
-        own = self.folder / name
+        own: Path = self.folder / name
         own.mkdir(parents=True, exist_ok=True)
         offered = json.dumps({PIN + view: 1 for view in self.views[name]})
         apart: list[str | Path] = ["unshare", "--mount", "sh", "-c", _APART, own]
@@ -75,11 +75,11 @@ class Cluster:
         return int(said[-1]) if asked.returncode == 0 else 0
 
     def _start(self, name: str, apart: Sequence[str | Path], *options: str) -> None:
-        command = [_RAY, "start", f"--node-ip-address={self.network.address(name)}", *options]
+        command: list[str | Path] = [_RAY, "start", f"--node-ip-address={self.network.address(name)}", *options]
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / f"{name}.log", "wb") as log:
             self.network.start(
-                name, [*apart, *command, "--disable-usage-stats", "--block"],
+                name, (*apart, *command, "--disable-usage-stats", "--block"),
                 env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
