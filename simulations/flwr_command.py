@@ -43,7 +43,7 @@ flwr-version-target = "{flwr}"
 
 [tool.flwr.app.components]
 serverapp = "{serverapp}"
-clientapp = "clients.app:app"
+clientapp = "{clientapp}"
 
 [tool.flwr.app.config]
 overrides = ""
@@ -68,13 +68,13 @@ def flwr(*arguments: str | Path, cwd: Path, env: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def make_app(folder: Path, serverapp: str = "strategies.app:app") -> Path:
+def make_app(folder: Path, serverapp: str = "strategies.app:app", clientapp: str = "clients.app:app") -> Path:
     """The app folder that `flwr run` bundles: the four packages as this process runs them."""
     here = Path(__file__).parents[1]
     for package in PACKAGES:
         shutil.copytree(here / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "pyproject.toml").write_text(
-        PYPROJECT.format(flwr=version("flwr"), serverapp=serverapp), encoding="utf-8"
+        PYPROJECT.format(flwr=version("flwr"), serverapp=serverapp, clientapp=clientapp), encoding="utf-8"
     )
     return folder
 

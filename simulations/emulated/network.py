@@ -151,12 +151,12 @@ class Network:
 
     def _remove(self) -> None:
         for name in self._links:
-            self._end(name)
+            self.end(name)
         if hasattr(self, "_switch"):
             self._switch.communicate()
         _remove(self._prefix)
 
-    def _end(self, name: str) -> None:
+    def end(self, name: str) -> None:
         """End a host's processes, in their own way if they find it within 10 s."""
         deadline = time.monotonic() + 10
         while (_NETNS / self._namespace(name)).exists() and (left := self.processes(name)):

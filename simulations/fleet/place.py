@@ -61,9 +61,9 @@ class FleetCommand:
         """What one command says, on both channels."""
         return flwr(*arguments, cwd=self._scratch, env=self._environment)
 
-    def start(self, overrides: str, folder: Path, serverapp: str = "strategies.app:app") -> str:
-        """Hand a run over to the SuperLink; its id."""
-        app = make_app(self._scratch / "app", serverapp)
+    def start(self, overrides: str, folder: Path, *apps: str) -> str:
+        """Hand a run over to the SuperLink; its id. `apps`: a ServerApp and a ClientApp in place of ours."""
+        app = make_app(self._scratch / "app", *apps)
         config = run_config(self._scratch / "run.toml", overrides, folder)
         said = self("run", app, "fleet", "--run-config", config, "--format", "json")
         started = _json(said)
