@@ -1,10 +1,11 @@
-"""What a phase costs on a fleet, with warm cameras and with cold ones, beside Flower's own floor; and memory over rounds.
+"""What a phase costs on a fleet with warm and with cold cameras, beside Flower's own floor; and memory over rounds.
 
     python -m simulations.bench.fleet             # half an hour on two quiet cores, as root; results/evidence/fleet.md
 
-Three hosts on emulated links that cost nothing. A phase is a message to every host and their answers; fedkd's rounds have
-one each here. The floor is an app that answers at once (`simulations.bench.floor`). Contenders follow one another, and
-then again, each time another one first; a ratio is between medians of the same repeat.
+Three hosts on emulated links that cost nothing. A phase is a message to every host and their answers; fedkd's rounds
+have one each here, but for the last, which is left out. The floor is an app that answers at once
+(`simulations.bench.floor`). Contenders follow one another, and then again, each time another one first; a ratio is
+between medians of the same repeat.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -43,6 +45,9 @@ PROGRAMS = {
 }
 MEMORY_HEADINGS = ("process", "MB after {early} rounds", "MB after {all} rounds")
 
+Weighed = dict[int, Mapping[str, float]]
+"""{round: {process: MB}}."""
+
 _PAGE = """# What a phase costs on a fleet
 
 `{command}`, commit {commit}; 3 hosts on emulated links without delay, 2 cores, load at the start {load:.1f}. Median
@@ -60,7 +65,7 @@ def phases(fleet: Fleet, contender: str, rounds: int, folder: Path) -> list[floa
         return floor(fleet, rounds, folder)[1:]
     make_warm(fleet, contender == "warm")
     ends = watched(fleet, rounds, folder)
-    return [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(ends[:-1])]
 
 
 def floor(fleet: Fleet, rounds: int, folder: Path) -> list[float]:
@@ -72,9 +77,7 @@ def floor(fleet: Fleet, rounds: int, folder: Path) -> list[float]:
     return list(map(float, json.loads((folder / "floor.json").read_text())))
 
 
-def watched(
-    fleet: Fleet, rounds: int, folder: Path, weighed: dict[int, Mapping[str, float]] | None = None
-) -> list[float]:
+def watched(fleet: Fleet, rounds: int, folder: Path, weighed: Weighed | None = None) -> list[float]:
     """When each round of a run had ended; `weighed` takes the processes' memory after each."""
     words = (f"rounds={rounds}", f"evaluate_every={rounds}", f"results_dir='{folder}'")
     asked = ("run", *JOB, *words, "place=fleet", f"place.kit='{fleet.folder}'")
@@ -119,7 +122,7 @@ def _resident(pid: int) -> float:
 def rows(measured: pd.DataFrame) -> list[tuple[str, ...]]:
     """One row a contender."""
     medians = measured.groupby(["contender", "repeat"]).seconds.median()
-    found = []
+    found: list[tuple[str, ...]] = []
     for name, shown in CONTENDERS.items():
         mine = measured[measured.contender == name].seconds
         ratio = spread(list(medians[name] / medians["floor"]), "{:.2f}")
@@ -135,7 +138,7 @@ def main() -> None:
     parser.add_argument("--memory-rounds", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("results/evidence"))
     asked = parser.parse_args()
-    load, measured, weighed = os.getloadavg()[0], [], dict[int, Mapping[str, float]]()
+    load, measured, weighed = os.getloadavg()[0], [], Weighed()
     with (
         tempfile.TemporaryDirectory(prefix="fedkd-", dir="/tmp") as scratch,
         Network({SERVER: Link(), **dict.fromkeys(VIEWS, Link())}) as network,
@@ -152,9 +155,7 @@ def main() -> None:
     _keep(asked, load, pd.DataFrame(measured), weighed)
 
 
-def _keep(
-    asked: argparse.Namespace, load: float, measured: pd.DataFrame, weighed: dict[int, Mapping[str, float]]
-) -> None:
+def _keep(asked: argparse.Namespace, load: float, measured: pd.DataFrame, weighed: Weighed) -> None:
     early = min(20, asked.memory_rounds)
     memory = [(what, f"{weighed[early][what]:.0f}", f"{weighed[max(weighed)][what]:.0f}") for what in PROGRAMS]
     headings = [heading.format(early=early, all=max(weighed)) for heading in MEMORY_HEADINGS]
