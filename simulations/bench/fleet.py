@@ -53,6 +53,8 @@ _PAGE = """# What a phase costs on a fleet
 `{command}`, commit {commit}; 3 hosts on emulated links without delay, 2 cores, load at the start {load:.1f}. Median
 (least-most) of the phases; ratios of medians of the same repeat.
 
+From `fedkd fleet init` to the end of the first round: {first:.0f} s, once.
+
 {table}
 Memory, resident, over one run of a phase each round:
 
@@ -143,8 +145,10 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="fedkd-", dir="/tmp") as scratch,
         Network({SERVER: Link(), **dict.fromkeys(VIEWS, Link())}) as network,
     ):
+        began = time.monotonic()
         fleet = Fleet(network, Path(scratch) / "kit", VIEWS)
         fleet.start()
+        first = watched(fleet, 2, Path(scratch) / "first")[0] - began
         for repeat in range(asked.repeats):
             for contender in _turned(list(CONTENDERS), repeat):
                 folder = Path(scratch) / f"{contender}-{repeat}"
@@ -152,10 +156,10 @@ def main() -> None:
                     measured.append({"contender": contender, "repeat": repeat, "seconds": seconds})
         make_warm(fleet, True)
         watched(fleet, asked.memory_rounds, Path(scratch) / "memory", weighed)
-    _keep(asked, load, pd.DataFrame(measured), weighed)
+    _keep(asked, load, first, pd.DataFrame(measured), weighed)
 
 
-def _keep(asked: argparse.Namespace, load: float, measured: pd.DataFrame, weighed: Weighed) -> None:
+def _keep(asked: argparse.Namespace, load: float, first: float, measured: pd.DataFrame, weighed: Weighed) -> None:
     early = min(20, asked.memory_rounds)
     memory = [(what, f"{weighed[early][what]:.0f}", f"{weighed[max(weighed)][what]:.0f}") for what in PROGRAMS]
     headings = [heading.format(early=early, all=max(weighed)) for heading in MEMORY_HEADINGS]
@@ -165,7 +169,7 @@ def _keep(asked: argparse.Namespace, load: float, measured: pd.DataFrame, weighe
     asked.out.mkdir(parents=True, exist_ok=True)
     page = _PAGE.format(
         command=shlex.join(["python", "-m", "simulations.bench.fleet", *sys.argv[1:]]), commit=environment()["commit"],
-        load=load, table=as_markdown(HEADINGS, rows(measured)), memory=as_markdown(headings, memory),
+        load=load, first=first, table=as_markdown(HEADINGS, rows(measured)), memory=as_markdown(headings, memory),
     )  # fmt: skip
     (asked.out / "fleet.md").write_text(page, encoding="utf-8")
     measured.to_csv(asked.out / "fleet.csv", index=False)
