@@ -1,7 +1,7 @@
 """A warm process: ``python -m clients.warm_process SOCKET PID``. It ends when process PID, its SuperNode, does.
 
 It also ends when nothing was asked of it for a while: a small host gets its memory back, and an app of an older version
-leaves nothing behind. The next message starts another, which goes on from the cameras' disk.
+leaves nothing behind. The next message starts another, which goes on from what could be written to the cameras' disk.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from clients.memory import forget_others
 from fedkd.errors import reason_of
 
 IDLE_SECONDS = 900.0
+"""Longer than a host waits for the others in most rounds, shorter than a night."""
 
 
 class Idle:

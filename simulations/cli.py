@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         help="one more row: the same with these changes, such as 'hint=none' (for ablations; may be given again)",
     )
     studied.add_argument("--against", metavar="METHOD", help="the method that the others are compared with")
-    studied.add_argument("--jobs", type=int, help="runs at once (default: cores)")
+    studied.add_argument("--jobs", type=int, help="runs at once (default: cores, of a cluster if place.address is one)")
     studied.set_defaults(act=_study)
     nets = verbs.add_parser("models", help="every student and teacher: parameters, and multiply-adds a clip")
     nets.set_defaults(act=_models)
@@ -116,6 +116,8 @@ def _run(asked: argparse.Namespace) -> int:
             failed.append(_what_differs(overrides, combinations))
             print(f"{failed[-1]} failed: {reason}", file=sys.stderr)
             continue
+        if reason:
+            print(reason, file=sys.stderr)
         folders.append(folder)
         report(folder, folders[:-1])
         print_results([folder])
@@ -128,12 +130,13 @@ def _run(asked: argparse.Namespace) -> int:
 
 def _outcomes(combinations: Sequence[list[str]], jobs: int | None) -> Iterator[Outcome]:
     """What becomes of each run: one after the other in this process, unless several are wanted at once."""
-    spread = any(load(overrides).place.get("address") for overrides in combinations)
-    jobs = jobs or (jobs_for(combinations) if spread else 1)
-    if len(combinations) > 1 and jobs > 1:
-        print(f"{len(combinations)} runs, {jobs} at once", file=sys.stderr)
-        yield from at_once(combinations, jobs)
-        return
+    if len(combinations) > 1:
+        spread = any(load(overrides).place.get("address") for overrides in combinations)
+        jobs = jobs or (jobs_for(combinations) if spread else 1)
+        if jobs > 1:
+            print(f"{len(combinations)} runs, {jobs} at once, each on one worker", file=sys.stderr)
+            yield from at_once(combinations, jobs)
+            return
     for overrides in combinations:
         try:
             yield run_one(overrides), ""

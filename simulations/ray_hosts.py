@@ -173,14 +173,18 @@ def offered(views: Sequence[str]) -> list[str]:
     return here
 
 
-def room(address: str, cfg: DictConfig) -> int:
-    """Runs that a cluster has cores for at once, with a core each: on every machine where all of them have an actor."""
-    views = build(cfg.data).view_names()
+def room(address: str, configs: Sequence[DictConfig]) -> int:
+    """Runs that a cluster has cores for at once: one for each actor that a run has on a machine.
+
+    Each run's server is a process of this machine, so there are not more of them than twice its cores.
+    """
+    views = {view for cfg in configs for view in build(cfg.data).view_names()}
     with cluster(address, 1):
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    offering = [machine for machine in machines if any(PIN + view in machine for view in views)]
+    actors = [sum(PIN + view in machine for view in views) for machine in machines]
     cpus = [int(machine.get("CPU", 0)) for machine in machines]
-    return max(1, min(int(machine.get("CPU", 1)) for machine in offering) if offering else sum(cpus))
+    for_each = [cores_there // wanted for cores_there, wanted in zip(cpus, actors, strict=True) if wanted]
+    return max(1, min(min(for_each, default=sum(cpus)), 2 * cores()))
 
 
 def _pass_on(asked: Future[Message], future: Future[Message]) -> None:

@@ -14,7 +14,7 @@ from fedkd.errors import UserError
 from simulations.local import cores
 
 Outcome = tuple[Path | None, str]
-"""A run's result folder, or None and why there is none."""
+"""A run's result folder and what was remarked on the way, or None and why there is none."""
 
 
 def at_once(
@@ -32,15 +32,24 @@ def at_once(
 
 
 def _run_quietly(overrides: list[str], results_dir: str | None, name: str | None) -> Outcome:
-    """One run in this process, without a word."""
+    """One run in this process, without a word but for what it gives back."""
     from simulations.cli import run_one
 
     alone = ["place.workers=1"] if "workers" in load(overrides).place else []
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    remarks = _Remarks()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(remarks):
         try:
-            return run_one([*overrides, *alone], results_dir=results_dir, name=name), ""
+            return run_one([*overrides, *alone], results_dir=results_dir, name=name), remarks.said()
         except UserError as error:
             return None, str(error)
+
+
+class _Remarks(io.StringIO):
+    """Takes down what a run says on stderr."""
+
+    def said(self) -> str:
+        """Its own lines, without those of the rounds."""
+        return "\n".join(line for line in self.getvalue().splitlines() if line.startswith("fedkd:"))
 
 
 def jobs_for(combinations: Sequence[Sequence[str]]) -> int:
@@ -52,4 +61,4 @@ def jobs_for(combinations: Sequence[Sequence[str]]) -> int:
         raise UserError("expected one place.address for all runs of a sweep; give each cluster a sweep of its own.")
     from simulations.ray_hosts import room  # Ray takes a second to import
 
-    return room(str(addresses.pop()), load(combinations[0]))
+    return room(str(addresses.pop()), [load(overrides) for overrides in combinations])

@@ -22,6 +22,7 @@ from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
 from simulations.fleet.make import init
 from simulations.fleet.scripts import read_environment
+from simulations.flwr_command import judge
 from simulations.processes import free_port
 
 
@@ -240,3 +241,18 @@ def test_a_fleet_whose_superlink_is_not_up_says_so(tmp_path, capsys):
     taken, asked = capsys.readouterr().err.splitlines()
     assert taken.startswith("fedkd: the SuperLink took no run: ")
     assert "start server/superlink.sh" in asked
+
+
+def test_what_became_of_a_run_is_told_by_who_knows_it_last(capsys: pytest.CaptureFixture[str]) -> None:
+    def listed(status: str, details: str = "") -> str:
+        return json.dumps({"success": True, "runs": [{"status": status, "status-details": details}]})
+
+    judge({"status": "finished"}, listed("finished:completed"), "")
+    refused = "ServerApp failed with exception: a run is at work in results/x; wait for it, or end it."
+    with pytest.raises(UserError, match=r"^a run is at work in results/x; wait for it, or end it\.$"):
+        judge({"status": "failed", "reason": "of last time"}, listed("finished:failed", refused), "")
+    with pytest.raises(UserError, match=r"^of this time$"):
+        judge({"status": "failed", "reason": "of this time"}, listed("finished:failed"), "")
+    with pytest.raises(UserError, match="its status: unknown"):
+        judge({}, "the SuperLink is gone", "all it said")
+    assert "all it said" in capsys.readouterr().err

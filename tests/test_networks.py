@@ -72,6 +72,7 @@ def test_hosts_see_one_another_over_the_switch_only_while_the_link_is_up() -> No
     with Network({"a": Link(), "b": Link(delay=40)}) as network:
         listener = network.start("b", [sys.executable, "-c", LISTEN], stdout=subprocess.PIPE, text=True)
         listener.stdout.readline()
+        assert network.processes("b", "socket") == [listener.pid]
         with network.at("a"):
             began = time.monotonic()
             socket.create_connection((network.address("b"), 5000), timeout=10).close()
@@ -80,7 +81,7 @@ def test_hosts_see_one_another_over_the_switch_only_while_the_link_is_up() -> No
             with pytest.raises(TimeoutError):
                 socket.create_connection((network.address("b"), 5000), timeout=1)
         sent, _ = network.carried()["a"]
-        assert sent > 0 and network.processes("b", "socket") in ([], [listener.pid])
+        assert sent > 0
 
 
 @needs_namespaces
@@ -91,7 +92,9 @@ def test_nothing_of_a_network_is_left() -> None:
     shares = {"a": 0.5} if SHARES else {}
     with Network({"a": Link()}, cores=shares) as network:
         process = network.start("a", ["sleep", "600"])
-        assert left() and process.poll() is None
+        while not network.processes("a", "sleep 600"):
+            assert process.poll() is None
+        assert left()
     assert process.wait(timeout=5) == -signal.SIGTERM and not left()
 
 
@@ -119,7 +122,7 @@ def network():
 
 
 @pytest.fixture
-def begin(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
+def begin(tmp_path: Path):
     """Start the tiny job on a fleet: (the process, a function that gives its result folder once there is one)."""
 
     def go(fleet: Fleet, *words: str):
@@ -218,7 +221,7 @@ def test_a_camera_whose_power_is_cut_at_any_moment_costs_rounds_and_comes_back(
 def test_a_host_whose_clock_jumps_is_shut_out_until_it_is_right(
     network: Network, begin, kit: Path, tmp_path: Path
 ) -> None:
-    clock = Clock(tmp_path / "cam1's time")
+    clock = Clock(tmp_path / "cam1")
     fleet = Fleet(network, kit, VIEWS, {"cam1": clock.settings})
     fleet.start()
     process, folder = begin(fleet, "rounds=30", "speak_after=2", "evaluate_every=10", "timeout=15", "min_views=2")
@@ -262,12 +265,11 @@ def test_a_fault_in_every_round(kit: Path, tmp_path: Path) -> None:
     print(f"accuracy {told['accuracy_mean']:.4f}, calm {calm['accuracy_mean']:.4f}, {told['wall_seconds']:.0f} s")
     assert told["status"] == "finished" and len(struck) >= rounds - 1
     assert told["accuracy_mean"] == pytest.approx(calm["accuracy_mean"], abs=0.01)
-    assert told["accuracy_fused"] == pytest.approx(calm["accuracy_fused"], abs=0.01)
 
 
 def strike(fleet: Fleet, clocks, results: Path, rounds: int, *words: str) -> list[str]:
     """Run to the end with a fault in every round; the names of the faults."""
-    chance, struck, to_do = random.Random(0), [], []
+    chance, struck, to_do, begun = random.Random(0), [], [], 0
     kinds = (cut_link, bad_link, dead_camera, full_disk, power_cut, dead_server, "wrong_clock")
     how_often = (3, 3, 3, 3, 1, 1, 1)
     asked = [
@@ -303,7 +305,9 @@ def strike(fleet: Fleet, clocks, results: Path, rounds: int, *words: str) -> lis
             one[2]()
         if process.poll() == 0:
             break
-        if process.poll() is not None:  # the SuperLink was killed
+        if process.poll() is not None:
+            assert "dead_server" in struck[begun:], "nothing else may end a run"
+            begun = len(struck)
             fleet.wait_for(lambda: fleet.answers() and len(fleet.online()) >= 2, "the SuperLink and two hosts")
             process = fleet.begin("run", f"resume={folder()}")
         time.sleep(0.1)

@@ -8,10 +8,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import JOB
 
+from fedkd.errors import UserError
 from fedkd.metrics.paired_bootstrap import paired_bootstrap
 from simulations.cli import main
+from simulations.local import cores
 from simulations.study_table import Done, _table
+from simulations.sweep import jobs_for
 
 
 def test_a_method_beside_itself_differs_by_nothing() -> None:
@@ -79,3 +83,21 @@ def test_a_study_ends_in_a_table_and_is_not_run_twice(tmp_path: Path, capsys: py
     assert len(runs) == 6
     assert main(asked) == 0
     assert sorted((tmp_path / "runs").rglob("summary.json")) == runs
+
+
+@pytest.mark.slow
+def test_a_sweep_may_have_several_runs_at_once_and_says_what_they_remark(tmp_path: Path, capfd) -> None:
+    words = [*JOB, "data.broken_view=v02,null", "min_views=3", f"results_dir='{tmp_path}'"]
+    assert main(["run", "-m", "--jobs", "2", *words]) == 2
+    said = capfd.readouterr()
+    assert (
+        "2 runs, 2 at once" in said.err and "1 of 2 runs failed, the others are done: data.broken_view=v02" in said.err
+    )
+    assert len(list(tmp_path.rglob("report.html"))) == 1
+
+
+def test_runs_of_a_sweep_share_a_cluster() -> None:
+    runs = [["data=tiny", "place=ray", f"place.address='{address}'"] for address in ("a:1", "b:1")]
+    with pytest.raises(UserError, match=r"expected one place.address for all runs of a sweep"):
+        jobs_for(runs)
+    assert jobs_for([["data=tiny"]]) == cores()

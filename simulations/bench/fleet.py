@@ -31,6 +31,7 @@ from simulations.emulated.fleet import SERVER, Fleet
 from simulations.emulated.network import Network
 from simulations.emulated.switch import Link
 from simulations.fleet.place import FleetCommand
+from simulations.local import cores
 
 VIEWS = {"cam1": ["v01"], "cam2": ["v02"], "cam3": ["v03"]}
 JOB = ("data=tiny", "student=imu_tcn", "teacher=none", "speak_after=1", "speak_every=1")
@@ -50,8 +51,8 @@ Weighed = dict[int, Mapping[str, float]]
 
 _PAGE = """# What a phase costs on a fleet
 
-`{command}`, commit {commit}; 3 hosts on emulated links without delay, 2 cores, load at the start {load:.1f}. Median
-(least-most) of the phases; ratios of medians of the same repeat.
+`{command}`, commit {commit}; 3 hosts on emulated links without delay, {cores} cores, load at the start {load:.1f}.
+Median (least-most) of the phases; ratios of medians of the same repeat.
 
 From `fedkd fleet init` to the end of the first round: {first:.0f} s, once.
 
@@ -169,7 +170,8 @@ def _keep(asked: argparse.Namespace, load: float, first: float, measured: pd.Dat
     asked.out.mkdir(parents=True, exist_ok=True)
     page = _PAGE.format(
         command=shlex.join(["python", "-m", "simulations.bench.fleet", *sys.argv[1:]]), commit=environment()["commit"],
-        load=load, first=first, table=as_markdown(HEADINGS, rows(measured)), memory=as_markdown(headings, memory),
+        load=load, cores=cores(), first=first,
+        table=as_markdown(HEADINGS, rows(measured)), memory=as_markdown(headings, memory),
     )  # fmt: skip
     (asked.out / "fleet.md").write_text(page, encoding="utf-8")
     measured.to_csv(asked.out / "fleet.csv", index=False)

@@ -32,6 +32,7 @@ from simulations.bench.table import as_markdown, on_screen, spread
 from simulations.emulated.fleet import SERVER, Fleet
 from simulations.emulated.network import Network
 from simulations.emulated.switch import Link
+from simulations.local import cores
 
 LINKS = {"none": Link(), "20 Mbit/s, 50 ms, 1 % loss": Link(rate=20, delay=25, loss=0.01)}
 """Between each host and the server: 25 ms each way, and each way a frame of a hundred is lost."""
@@ -50,7 +51,7 @@ HEADINGS = (
 
 _PAGE = """# What a network costs a round
 
-`{command}`, commit {commit}; {hosts} hosts with a view each, on 2 cores, load at the start {load:.1f}. Median
+`{command}`, commit {commit}; {hosts} hosts with a view each, on {cores} cores, load at the start {load:.1f}. Median
 (least-most). Network time is what a host's SuperNode spends between "Receiving" a round's message and having it, and
 between "Sending" its reply and having sent it: on a machine that all hosts share, its processors are in it too. kB are
 whole frames, with TLS, heartbeats, questions for work, and the app as it comes to the hosts with the first round.
@@ -188,7 +189,8 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     page = _PAGE.format(
         command=shlex.join(["python", "-m", "simulations.bench.network", *sys.argv[1:]]),
-        commit=environment()["commit"], hosts=asked.hosts, load=load, adds=adds, table=as_markdown(HEADINGS, body),
+        commit=environment()["commit"], hosts=asked.hosts, load=load, cores=cores(), adds=adds,
+        table=as_markdown(HEADINGS, body),
     )  # fmt: skip
     (asked.out / "network.md").write_text(page, encoding="utf-8")
     pd.DataFrame(map(asdict, measured)).to_csv(asked.out / "network.csv", index=False)

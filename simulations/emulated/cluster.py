@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from simulations.ray_hosts import PIN
 HEAD = "server"
 PORT = 6379
 _RAY = Path(sys.executable).parent / "ray"
-_APART = 'mkdir -p /tmp/ray && mount --bind "$0" /tmp/ray && mount -t tmpfs tmpfs /dev/shm && exec "$@"'
+_APART = 'mount --bind "$0" "$1" && shift && mount -t tmpfs tmpfs /dev/shm && exec "$@"'
 """Ray's machines tell one another apart by their files; these share a disk, so each gets places of its own."""
 
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_RAY_CLUSTER": "1"}
@@ -36,10 +37,13 @@ class Cluster:
     def __init__(self, network: Network, folder: Path, views: Mapping[str, Sequence[str]], cores: int) -> None:
         self.network, self.folder, self.views, self.cores = network, folder, dict(views), cores
         self.address = f"{network.address(HEAD)}:{PORT}"
+        # not Ray's own place, which others may use; a short path, since sockets lie below it
+        self._files = tempfile.TemporaryDirectory(prefix="fedkd-ray-", dir="/tmp", ignore_cleanup_errors=True)
 
     def start(self) -> None:
         """Start every machine, and wait until all have joined."""
-        self._start(HEAD, [], "--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false")
+        alone = ("--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self._files.name}")
+        self._start(HEAD, [], "--head", f"--port={PORT}", *alone)
         for name in self.views:
             self.join(name)
         deadline = time.monotonic() + 120
@@ -53,7 +57,7 @@ class Cluster:
         own: Path = self.folder / name
         own.mkdir(parents=True, exist_ok=True)
         offered = json.dumps({PIN + view: 1 for view in self.views[name]})
-        apart: list[str | Path] = ["unshare", "--mount", "sh", "-c", _APART, own]
+        apart: list[str | Path] = ["unshare", "--mount", "sh", "-c", _APART, own, self._files.name]
         self._start(name, apart, f"--address={self.address}", f"--num-cpus={self.cores}", f"--resources={offered}")
 
     def begin(self, *words: str, **how: Any) -> subprocess.Popen[Any]:
@@ -77,7 +81,7 @@ class Cluster:
     def _start(self, name: str, apart: Sequence[str | Path], *options: str) -> None:
         command: list[str | Path] = [_RAY, "start", f"--node-ip-address={self.network.address(name)}", *options]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / f"{name}.log", "wb") as log:
+        with open(self.folder / f"{name}.log", "ab") as log:
             self.network.start(
                 name, (*apart, *command, "--disable-usage-stats", "--block"),
                 env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -6,10 +6,9 @@ What puts itself right, since somebody starts the process again, gives nothing t
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,9 +55,9 @@ def bad_link(fleet: Fleet, host: str) -> PutRight:
 def full_disk(fleet: Fleet, host: str) -> PutRight:
     """No byte is left where the host keeps its state; `own_disk` keeps that from being this machine's disk."""
     filler = state_of(fleet, host) / "filler"
-    with open(filler, "wb") as file:
-        free = shutil.disk_usage(filler.parent).free
-        file.write(bytes(free))
+    with suppress(OSError), open(filler, "wb", buffering=0) as file:  # until it is full
+        while file.write(bytes(1 << 20)):
+            pass
     return filler.unlink
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -44,6 +45,8 @@ class Fleet:
         typed = [f"{name}={','.join(served)}" for name, served in views.items()]
         list(init(folder, network.address(SERVER), typed))
         for name, added in (settings or {}).items():
+            if crooked := [value for value in added.values() if shlex.quote(value) != value]:
+                raise UserError(f"expected settings that a shell takes as they are, got {crooked[0]!r} for {name}.")
             with open(self.folder_of(name) / "environment", "a", encoding="utf-8") as file:
                 file.writelines(f"{key}={value}\n" for key, value in added.items())
 

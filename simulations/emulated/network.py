@@ -23,6 +23,7 @@ from typing import Any
 
 from fedkd.errors import UserError
 from simulations.emulated.switch import Link
+from simulations.processes import end_all
 
 CPU = Path("/sys/fs/cgroup/cpu")
 """Where the kernel's limits of processors are (cgroup v1)."""
@@ -42,10 +43,13 @@ def missing() -> str:
     if absent := [program for program in ("ip", "nsenter") if shutil.which(program) is None]:
         return f"{' and '.join(absent)} not found (iproute2, util-linux)"
     name = f"fedkd-{os.getpid()}-try"
-    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
-    if tried.returncode:
-        return f"no network namespaces here: {tried.stderr.strip()}"
-    _ip("netns", "del", name)
+    try:
+        _ip("netns", "add", name)
+        _ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+    except UserError as error:
+        return f"no network namespaces here: {error}"
+    finally:
+        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     return ""
 
 
@@ -62,7 +66,7 @@ class Network:
             raise UserError(f"expected to emulate a network, but {why}.")
         if cores and not (CPU / "cpu.cfs_quota_us").exists():
             raise UserError(f"expected the cpu controller of cgroup v1 at {CPU} for shares of a core, found none.")
-        self._prefix = f"fedkd-{os.getpid()}-{next(_counter)}"
+        self._prefix = f"fedkd-{os.getpid()}-{next(_counter)}-"
         self._links, self._cores, self._seed = dict(links), dict(cores or {}), seed
         self._ports = {name: f"port{index}" for index, name in enumerate(links)}
         self._switch: subprocess.Popen[str]
@@ -133,7 +137,8 @@ class Network:
             _ip("netns", "add", here)
             _ip("-n", here, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", switch)
             with self.at(name):
-                Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
+                with suppress(OSError):  # there is none
+                    Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
                 _send_whole_frames("eth0")
             _ip("-n", here, "addr", "add", f"{self.address(name)}/24", "dev", "eth0")
             for device in ("lo", "eth0"):
@@ -158,12 +163,8 @@ class Network:
 
     def end(self, name: str) -> None:
         """End a host's processes, in their own way if they find it within 10 s."""
-        deadline = time.monotonic() + 10
-        while (_NETNS / self._namespace(name)).exists() and (left := self.processes(name)):
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
-            time.sleep(0.2)
+        if (_NETNS / self._namespace(name)).exists():
+            end_all(lambda: self.processes(name))
 
     def _limit(self, name: str) -> None:
         group = self._group(name)
@@ -173,12 +174,15 @@ class Network:
 
     def _order(self, order: str) -> str:
         assert self._switch.stdin is not None and self._switch.stdout is not None
-        self._switch.stdin.write(order + "\n")
-        self._switch.stdin.flush()
-        return self._switch.stdout.readline()
+        with suppress(BrokenPipeError):
+            self._switch.stdin.write(order + "\n")
+            self._switch.stdin.flush()
+        if not (answer := self._switch.stdout.readline()):
+            raise UserError("expected an answer of the network's switch, but it has ended; its words are above.")
+        return answer
 
     def _namespace(self, name: str) -> str:
-        return f"{self._prefix}-{name}"
+        return f"{self._prefix}{name}"
 
     def _group(self, name: str) -> Path:
         return CPU / self._namespace(name)
@@ -189,7 +193,8 @@ def _sweep() -> None:
     for left in _NETNS.glob("fedkd-*"):
         pid = re.match(r"fedkd-(\d+)-", left.name)
         if pid and not Path(f"/proc/{pid[1]}").exists():
-            _remove(left.name)
+            with suppress(UserError):  # another process does the same
+                _remove(left.name)
 
 
 def _remove(prefix: str) -> None:
@@ -210,7 +215,10 @@ def _until_empty(group: Path) -> None:
 
 
 def _ip(*arguments: str) -> str:
-    return subprocess.run(["ip", *arguments], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"`ip {' '.join(arguments)}` failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _enter(descriptor: int) -> None:

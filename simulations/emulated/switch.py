@@ -36,12 +36,18 @@ class Link:
     delay  ms, one way.
     loss   share of the frames that are lost, 0 to 1.
     up     False: it is cut.
+
+    ValueError for what no link can have.
     """
 
     rate: float = math.inf
     delay: float = 0.0
     loss: float = 0.0
     up: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.rate > 0 and self.delay >= 0 and 0 <= self.loss <= 1):
+            raise ValueError(f"expected rate > 0, delay >= 0 and loss from 0 to 1, got {self}; up=False cuts a link.")
 
 
 class Way:
