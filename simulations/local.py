@@ -80,20 +80,25 @@ class HostsInWorkers:
 class _Worker:
     """One process that answers messages in order, and one thread that waits for its answers.
 
-    The thread starts with the first message, when all processes are there: none is forked beside a running thread.
+    The thread starts with the first message, when all processes are there: none is forked beside a running thread. A
+    process that dies costs what it was asked; another takes its place, whose cameras go on from their disk.
     """
 
     def __init__(self, run_id: int, overrides: str, state_dir: str, other_pipes: Sequence[Connection]) -> None:
-        method = "fork" if sys.platform == "linux" else "spawn"  # fork: what is imported need not be imported again
+        self._job, self._remarks = (run_id, overrides, state_dir), not other_pipes
+        # fork: what is imported need not be imported again
+        self._start("fork" if sys.platform == "linux" else "spawn", other_pipes)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._last: Future[None] | None = None
+        self._closing = False
+
+    def _start(self, method: str, other_pipes: Sequence[Connection] = ()) -> None:
         context: Any = multiprocessing.get_context(method)
         self.pipe, theirs = context.Pipe()
         inherited = [*other_pipes, self.pipe] if method == "fork" else []
-        args = (theirs, inherited, run_id, overrides, state_dir, not other_pipes)
-        self.process = context.Process(target=_work, args=args, daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, inherited, *self._job, self._remarks), daemon=True)
         self.process.start()
         theirs.close()
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._last: Future[None] | None = None
 
     def submit(self, messages: Sequence[Message]) -> list[Future[Message]]:
         """Have messages answered in order, after those before them; a future fails when the process is gone."""
@@ -112,9 +117,13 @@ class _Worker:
             for reply in replies:
                 if not reply.done():
                     reply.set_exception(reason)
+            if gone and not self._closing:
+                self.pipe.close()
+                self._start("spawn")  # beside this thread none may be forked
 
     def close(self) -> None:
         """End the process: by asking where it is idle, by force where it still works on what nobody waits for."""
+        self._closing = True
         if self._last is None or self._last.done():
             with suppress(OSError):  # gone already
                 self.pipe.send(None)
