@@ -26,13 +26,15 @@ ASKING = 10.0
 class Roster:
     """view -> node, in name order of the views.
 
-    asked    nodes that were asked which views they serve.
-    claimed  views that a node's configuration names: they are never dealt to another.
+    asked       nodes that were asked which views they serve, and have answered.
+    claimed     views that a node's configuration names: they are never dealt to another.
+    unanswered  ids of the messages that asked, without an answer in time; one that comes later counts.
     """
 
     node_of: dict[str, int]
     asked: set[int] = field(default_factory=set)
     claimed: set[str] = field(default_factory=set)
+    unanswered: set[str] = field(default_factory=set)
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -55,7 +57,8 @@ class Roster:
         there = set(grid.get_node_ids())
         if not there - self.asked:
             return
-        newcomers = _ask(grid, sorted(there - self.asked), ASKING)
+        newcomers = _claims(grid.pull_messages(sorted(self.unanswered)), self.unanswered) if self.unanswered else {}
+        newcomers |= _ask(grid, sorted(there - self.asked - newcomers.keys()), ASKING, unanswered=self.unanswered)
         may_claim = set(views) - {
             view for view in self.claimed if self.node_of[view] in there
         }  # not one that is served
@@ -121,12 +124,28 @@ def _spread(views: Sequence[str], nodes: Sequence[int]) -> dict[str, int]:
     return {view: nodes[index * len(nodes) // len(views)] for index, view in enumerate(views)} if nodes else {}
 
 
-def _ask(grid: Grid, nodes: Iterable[int], patience: float, unable: list[str] | None = None) -> dict[int, list[str]]:
-    """node -> the views it says it serves, of the nodes that answer; why others could not goes to `unable`."""
+def _ask(
+    grid: Grid,
+    nodes: Sequence[int],
+    patience: float,
+    unable: list[str] | None = None,
+    unanswered: set[str] | None = None,
+) -> dict[int, list[str]]:
+    """node -> the views it says it serves, of the nodes that answer; what has no answer goes to `unanswered`."""
+    if not nodes:
+        return {}
     asked = [Message(address({}, ConfigRecord({"round": 0})), node, "query.hello") for node in nodes]
-    replies = grid.send_and_receive(asked, timeout=patience)
+    replies = list(grid.send_and_receive(asked, timeout=patience))
+    waiting = unanswered if unanswered is not None else set()
+    waiting |= {message.metadata.message_id for message in asked}
+    return _claims(replies, waiting, unable)
+
+
+def _claims(replies: Iterable[Message], waiting: set[str], unable: list[str] | None = None) -> dict[int, list[str]]:
+    """What replies to messages that were `waiting` claim; why a node could not answer goes to `unable`."""
     claims = {}
     for reply in replies:
+        waiting.discard(reply.metadata.reply_to_message_id)
         with suppress(WireError):  # who says nothing of views serves none
             if reply.has_content():
                 claims[reply.metadata.src_node_id] = names(about(reply.content), "views")

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
-from flwr.app import Message, MetricRecord
+from flwr.app import ConfigRecord, Message, MetricRecord
 from tiny import only_folder, run, statuses, summary
 
 from clients import memory
@@ -17,7 +17,9 @@ from fedkd.errors import UserError
 from fedkd.wire import about, address, letters
 from simulations import local
 from simulations.cli import run_one
-from simulations.host_grid import LOST, failed
+from simulations.host_grid import LOST, HostGrid, failed
+from simulations.identity import stamp
+from strategies.roster import Roster
 
 WORDS = ("place.workers=1", "timeout=0.05", "patience=5")
 Faults = dict[tuple[str, int, str], str]
@@ -162,6 +164,35 @@ def test_a_quorum_that_stays_away_ends_the_run_and_it_can_go_on(faulty, tmp_path
     memory.forget(os.getpid())
     run_one(summary(folder)["overrides"], folder=folder)
     assert summary(folder)["status"] == "finished" and summary(folder)["digest"] == calm
+
+
+class OneBehind(HostGrid):
+    """A grid with one node, which sends each answer when the next message has come.
+
+    So does a SuperNode of Flower 1.41 that once had two replies to one message, as after a jump of its clock.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(local.HostsHere(1, 1, "", ""), run_id=1)
+        self._ready: list[Message] = []
+        self._held: list[Message] = []
+
+    def send_and_receive(self, messages, *, timeout=None) -> list[Message]:
+        for message in messages:
+            stamp(message)
+            self._ready += self._held
+            self._held = [Message(address({}, ConfigRecord({"views": ["v02"]})), reply_to=message)]
+        return []
+
+    def pull_messages(self, message_ids) -> list[Message]:
+        return [reply for reply in self._ready if reply.metadata.reply_to_message_id in message_ids]
+
+
+def test_a_host_that_says_late_what_it_serves_is_heard() -> None:
+    roster, grid = Roster({}), OneBehind()
+    for _ in range(3):
+        roster.welcome(grid, ("v01", "v02"))
+    assert roster.node_of == {"v02": 1} and roster.asked == {1}
 
 
 def test_a_view_that_was_away_at_enrolment_comes_late(faulty, tmp_path: Path) -> None:
