@@ -43,8 +43,8 @@ def follow(folder: Path, model: Path, screen: Console) -> None:
     summary = load(record_run(model)).summary
     with watch(folder, screen):
         time.sleep(0.05)  # no folder yet
-        record = Record(folder, "", {**summary, "accuracy": {}, "accuracy_mean": None, "accuracy_fused": None})
-        record.update(rounds_done=0)
+        begun = {**summary, "rounds_done": 0, "accuracy": {}, "accuracy_mean": None, "accuracy_fused": None}
+        record = Record(folder, "", begun)
         for number in (1, 2, 3):
             record_round(record, number, failures := [], "top")
             if number < 3:
