@@ -146,6 +146,18 @@ def _locked(folder: Path) -> IO[bytes]:
     return lock
 
 
+def at_work(folder: Path) -> bool:
+    """Whether a process of this machine has the record in a folder open."""
+    try:
+        with open(folder / ".lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file, or leave the one that was there; `durable` through a power cut too, which takes the disk's time."""
     draft = path.with_name(path.name + ".part")

@@ -20,7 +20,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedkd.errors import UserError
-from simulations.flwr_command import PROGRAMS, environment, flwr, judge, last_line, make_app, run_config, summary
+from simulations.flwr_command import (
+    PROGRAMS,
+    environment,
+    flwr,
+    is_under_way,
+    judge,
+    last_line,
+    make_app,
+    run_config,
+    summary,
+)
 from simulations.local import cores
 from simulations.processes import end_all, ends_on_sigterm, free_port, started_in
 from simulations.serve import drop_memories, memories
@@ -55,6 +65,9 @@ def run(overrides: str, folder: Path, num_views: int, *, supernodes: int | None,
             ran = flower.flwr("run", app, "ours", "--run-config", config, "--federation-config", size, "--stream")
             started = re.search(r"started run (\d+)", ran)
             listed = flower.flwr("ls", "ours", "--run-id", started[1], "--format", "json") if started else "{}"
+            while started and is_under_way(listed):  # a stream of words ends after five minutes without any
+                ran = flower.flwr("log", started[1], "ours", "--stream")
+                listed = flower.flwr("ls", "ours", "--run-id", started[1], "--format", "json")
         if folder.exists():
             (folder / "flower.log").write_text(ran, encoding="utf-8")
         judge(summary(folder), listed, ran)

@@ -93,10 +93,7 @@ def judge(summary: Mapping[str, Any], listed: str, said: str) -> None:
 
     A ServerApp's last words are in `listed`; the record has them too, but of a run that was refused it has older ones.
     """
-    try:
-        [flowers] = json.loads(listed)["runs"]
-    except (ValueError, KeyError):
-        flowers = {"status": "unknown"}
+    flowers = _listed(listed)
     if summary.get("status") == "finished" and flowers["status"] == "finished:completed":
         return
     _, raised, words = flowers.get("status-details", "").partition("ServerApp failed with exception: ")
@@ -106,6 +103,24 @@ def judge(summary: Mapping[str, Any], listed: str, said: str) -> None:
         raise UserError(reason)
     print(said, file=sys.stderr)
     raise UserError(f"Flower's run did not finish (its status: {flowers['status']}); what it said is above.")
+
+
+def is_under_way(listed: str) -> bool:
+    """Whether `flwr ls --run-id R --format json` knows a run that is not over."""
+    return _listed(listed)["status"] in ("pending", "starting", "running")
+
+
+def is_over(listed: str) -> bool:
+    """Whether it knows a run that is."""
+    return str(_listed(listed)["status"]).startswith("finished")
+
+
+def _listed(listed: str) -> dict[str, Any]:
+    try:
+        [found] = json.loads(listed)["runs"]
+    except (ValueError, KeyError):
+        return {"status": "unknown"}
+    return dict(found)
 
 
 def summary(folder: Path) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedkd.errors import UserError
+from fedkd.record import Record
 from simulations.cli import main
 from simulations.fleet.certificates import days_left, names_of, read_certificate
 from simulations.fleet.check import _clock, _counts
@@ -21,8 +22,9 @@ from simulations.fleet.gate import OPEN
 from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
 from simulations.fleet.make import init
+from simulations.fleet.place import FleetCommand
 from simulations.fleet.scripts import read_environment
-from simulations.flwr_command import judge
+from simulations.flwr_command import is_over, judge
 from simulations.processes import free_port
 
 
@@ -256,3 +258,24 @@ def test_what_became_of_a_run_is_told_by_who_knows_it_last(capsys: pytest.Captur
     with pytest.raises(UserError, match="its status: unknown"):
         judge({}, "the SuperLink is gone", "all it said")
     assert "all it said" in capsys.readouterr().err
+
+
+class Quiet(FleetCommand):
+    """A SuperLink whose stream of words ends before the run does, so many times."""
+
+    def __init__(self, times: int, ends: str) -> None:
+        self.times, self.ends, self.asked = times, ends, 0
+
+    def __call__(self, *arguments: object) -> str:
+        if arguments[0] == "log":
+            self.asked += 1
+            return f"said {self.asked}"
+        return json.dumps({"runs": [{"status": "running" if self.asked <= self.times else self.ends}]})
+
+
+def test_a_run_is_followed_to_its_end_though_flower_stops_telling_of_it(tmp_path):
+    record = Record(tmp_path / "run", "", {})
+    assert Quiet(2, "finished:completed").follow("1", tmp_path / "run")[0] == "said 3"
+    record.close()
+    said, listed = Quiet(1000, "").follow("1", tmp_path / "run")
+    assert said == "said 1" and not is_over(listed), "nobody is at work on it: the SuperLink has lost it"

@@ -9,15 +9,29 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from fedkd.errors import UserError
-from fedkd.record import write_whole
+from fedkd.record import at_work, write_whole
 from simulations.fleet.kit import load_kit
-from simulations.flwr_command import environment, flwr, judge, last_line, make_app, run_config, summary
+from simulations.flwr_command import (
+    environment,
+    flwr,
+    is_over,
+    is_under_way,
+    judge,
+    last_line,
+    make_app,
+    run_config,
+    summary,
+)
 from simulations.live import watch
 from simulations.processes import ends_on_sigterm
+
+A_MOMENT = 2.0
+"""Seconds from the end of a record to Flower's taking note of it."""
 
 LAST_RUN = "last_run.json"
 """In the kit's folder: the last run's id, and where its record goes."""
@@ -34,12 +48,11 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
         write_whole(fleet.folder / LAST_RUN, json.dumps({"run-id": run_id, "folder": str(folder)}).encode())
         try:
             with watch(folder):
-                said = flower("log", run_id, "fleet", "--stream")
+                said, listed = flower.follow(run_id, folder)
         except BaseException:
             flower("stop", run_id, "fleet")
             raise
-        listed = flower("ls", "fleet", "--run-id", run_id, "--format", "json")
-    if '"runs"' not in listed:
+    if not is_over(listed):
         raise UserError("the SuperLink has ended during the run; start server/superlink.sh, and run again.")
     if folder.exists():
         (folder / "flower.log").write_text(said, encoding="utf-8")
@@ -60,6 +73,20 @@ class FleetCommand:
     def __call__(self, *arguments: str | Path) -> str:
         """What one command says, on both channels."""
         return flwr(*arguments, cwd=self._scratch, env=self._environment)
+
+    def follow(self, run_id: str, folder: Path) -> tuple[str, str]:
+        """What a run says, and how it is listed when it is over or nobody is at work on it any more.
+
+        Flower's stream of words ends by itself when there have been none for five minutes, as in a long round.
+        """
+        while True:
+            said = self("log", run_id, "fleet", "--stream")
+            listed = self("ls", "fleet", "--run-id", run_id, "--format", "json")
+            if not is_under_way(listed):
+                return said, listed
+            if folder.exists() and not at_work(folder):
+                time.sleep(A_MOMENT)  # it may just be over
+                return said, self("ls", "fleet", "--run-id", run_id, "--format", "json")
 
     def start(self, overrides: str, folder: Path, *apps: str) -> str:
         """Hand a run over to the SuperLink; its id. `apps`: a ServerApp and a ClientApp in place of ours."""
