@@ -65,7 +65,7 @@ def run(overrides: str, folder: Path, num_views: int, *, supernodes: int | None,
             ran = flower.flwr("run", app, "ours", "--run-config", config, "--federation-config", size, "--stream")
             started = re.search(r"started run (\d+)", ran)
             listed = flower.flwr("ls", "ours", "--run-id", started[1], "--format", "json") if started else "{}"
-            while started and is_under_way(listed):  # a stream of words ends after five minutes without any
+            while started and is_under_way(listed):  # its stream of words may end before it does
                 ran = flower.flwr("log", started[1], "ours", "--stream")
                 listed = flower.flwr("ls", "ours", "--run-id", started[1], "--format", "json")
         if folder.exists():

@@ -169,7 +169,7 @@ def test_a_quorum_that_stays_away_ends_the_run_and_it_can_go_on(faulty, tmp_path
 class OneBehind(HostGrid):
     """A grid with one node, which sends each answer when the next message has come.
 
-    So does a SuperNode of Flower 1.41 that once had two replies to one message, as after a jump of its clock.
+    So does a SuperNode of Flower 1.41 that is left with a reply too many.
     """
 
     def __init__(self) -> None:

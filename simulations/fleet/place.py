@@ -77,7 +77,7 @@ class FleetCommand:
     def follow(self, run_id: str, folder: Path) -> tuple[str, str]:
         """What a run says, and how it is listed when it is over or nobody is at work on it any more.
 
-        Flower's stream of words ends by itself when there have been none for five minutes, as in a long round.
+        Flower's stream of words may end before the run does (seen in a round that stood still for minutes).
         """
         while True:
             said = self("log", run_id, "fleet", "--stream")
