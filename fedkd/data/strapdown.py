@@ -13,6 +13,8 @@ together (`fedkd.data.skeleton_augment`) stays a plausible change.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -32,9 +34,8 @@ def strapdown(
     rate          samples a second.
     """
     turns = np.deg2rad(turning.double().numpy())
-    attitude = [Rotation.identity()]
-    for step in Rotation.from_rotvec((turns[1:] + turns[:-1]) / 2 / rate):
-        attitude.append(attitude[-1] * step)
-    felt = Rotation.concatenate(attitude).apply(acceleration.double().numpy())
+    steps = Rotation.from_rotvec((turns[1:] + turns[:-1]) / 2 / rate).as_matrix()
+    attitude = np.stack([*accumulate(steps, np.matmul, initial=np.eye(3))])  # T 3 3
+    felt = np.einsum("tij,tj->ti", attitude, acceleration.double().numpy())
     moved = np.cumsum(felt - felt.mean(0), axis=0) * GRAVITY / rate
     return torch.from_numpy(felt).float(), torch.from_numpy(moved - moved.mean(0)).float()
