@@ -223,6 +223,10 @@ class TestPoorViews:
             {"history": [1, 3]},
             {"protocol": "new_camera", "test_subjects": [1], "history": [1]},
             {"protocol": "cross_view", "fold": 1},
+            {"views": []},
+            {"views": ["v01", "v04"]},
+            {"protocol": "cross_view", "views": ["v03"]},
+            {"protocol": "new_camera", "views": ["v01", "v02"]},
         ],
     )
     def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
@@ -321,6 +325,14 @@ class TestProtocols:
         assert torch.equal(first.test.streams["pose2d"], second.test.streams["pose2d"])
         assert not torch.equal(first.test.streams["pose2d"], first.train.streams["pose2d"])
         assert first.shared.all()
+
+    def test_fewer_cameras(self, small: Path) -> None:
+        pair, lone = (NwUcla(str(small), views=views) for views in (["v03", "v01"], ["v02"]))
+        assert pair.view_names() == ("v01", "v03") and lone.view_names() == ("v02",)
+        assert pair.view("v01", 0).shared.all() and not lone.view("v02", 0).shared.any()
+        assert NwUcla(str(small), protocol="cross_view", views=["v01"]).view_names() == ("v01",)
+        with pytest.raises(UserError, match="v02"):
+            pair.view("v02", 0)
 
     def test_new_camera(self, small: Path) -> None:
         old, new = (view_of(small, name, protocol="new_camera", **PILOT) for name in ("v01", "v03"))

@@ -77,6 +77,7 @@ class NwUcla:
 
     data_dir        holds nw_ucla/all_sqe; None: FEDKD_DATA. Never written to.
     fold            0..4, of by_subject and new_camera.
+    views           the cameras that are there, some of v01, v02 and v03; in cross_view those that train.
     labels          share of the labels a view would have that it really has, in (0, 1]; drawn by each view for itself.
     frames          every clip is resampled to this length.
     rgb             every camera's host also has its colours, as "rgb" [N 16 S S 3], S = `side` pixels, which
@@ -90,6 +91,7 @@ class NwUcla:
     data_dir: str | None = None
     protocol: str = "by_subject"
     fold: int = 0
+    views: Sequence[str] = VIEWS
     labels: float = 1.0
     duplicates: str = "drop"
     frames: int = 32
@@ -106,6 +108,10 @@ class NwUcla:
         check_settings(self.name, self.protocol, PROTOCOLS, self.labels, self.frames)
         if self.duplicates not in ("drop", "keep"):
             raise UserError(f"nw_ucla duplicates must be drop or keep, got {self.duplicates!r}.")
+        if not set(self.views) <= set(VIEWS) or not self.view_names():
+            raise UserError(f"nw_ucla {self.protocol} takes views of {', '.join(VIEWS)}, got {list(self.views)}.")
+        if self.protocol.startswith("new_camera") and NEW_CAMERA not in self.views:
+            raise UserError(f"nw_ucla {self.protocol} is about {NEW_CAMERA}, got the views {list(self.views)}.")
         self.roles()
 
     def roles(self) -> dict[int, Role]:
@@ -114,9 +120,8 @@ class NwUcla:
 
     def view_names(self) -> tuple[str, ...]:
         """The clients, in name order."""
-        if self.protocol == "cross_view":
-            return tuple(view for view in VIEWS if view != TEST_CAMERA)
-        return VIEWS
+        absent = TEST_CAMERA if self.protocol == "cross_view" else None
+        return tuple(view for view in VIEWS if view in self.views and view != absent)
 
     def view(self, name: str, seed: int) -> View:
         """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
@@ -137,7 +142,8 @@ class NwUcla:
         )
         told = self.protocol == "new_camera_oracle" and name == NEW_CAMERA
         may_know = mask(told or roles[r.subject] != "shared" for r in training[name])
-        return labelled(view, share=self.labels, seed=seed, may_know=may_know)
+        exchanges = len(self.view_names()) > 1
+        return labelled(view, share=self.labels, seed=seed, may_know=may_know, exchanges=exchanges)
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the colour clips that are not there yet; the films that hold none."""
