@@ -80,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="one more row: the same with these changes, such as 'hint=none' (for ablations; may be given again)",
     )
-    studied.add_argument("--against", metavar="METHOD", help="the method that the others are compared with")
+    studied.add_argument(
+        "--against", metavar="METHOD", help="the row that others are compared with, or the words that tell it from them"
+    )
     studied.add_argument("--jobs", type=int, help="runs at once (default: cores, of a cluster if place.address is one)")
     studied.set_defaults(act=_study)
     nets = verbs.add_parser("models", help="every student and teacher: parameters, and multiply-adds a clip")

@@ -8,6 +8,10 @@ An ablation is a base and what is changed of it, a row each:
     fedkd study FOLDER experiment=cmd_mv seed=0,1,2,3,4 --variant hint=none --variant objective.consensus=0 \
         --against distil
 
+Where a sweep crosses methods with something else, such as shares of labels, each row has a control of its own share:
+
+    fedkd study FOLDER experiment=cmd_mv data.labels=0.1,0.5 strategy=distil,labels seed=0,1,2,3,4 --against labels
+
 Runs go to ``<folder>/runs``; a combination that is finished there is not run again, so a study that was cut short goes
 on where it stopped. `table.md` and `runs.csv` are what is worth keeping.
 """
@@ -26,7 +30,7 @@ from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import Result
 from fedkd.results import load as read
-from simulations.study_table import Done, report, runs_table
+from simulations.study_table import Done, controls, report, runs_table
 from simulations.sweep import at_once
 
 _NO_CONDITION = ("strategy", "seed", "data.fold", "data.test_subjects", "data.history", "data.valid_subject")
@@ -42,9 +46,9 @@ def varied(overrides: Sequence[str], variant: str) -> list[str]:
 def study(folder: Path, combinations: Sequence[list[str]], *, command: str, against: str | None, jobs: int) -> Path:
     """Run what is not there yet, `jobs` at a time; write and give table.md."""
     conditions = _conditions(combinations)
-    if against is not None and against not in conditions:
+    if against is not None and not controls(conditions, against):
         rows = "; ".join(dict.fromkeys(conditions))
-        raise UserError(f"--against takes one of this study's rows, {rows}, got {against!r}.")
+        raise UserError(f"--against takes a row that others compare with, of {rows}, got {against!r}.")
     runs = folder / "runs"
     waiting = [overrides for overrides in combinations if _finished(runs, overrides) is None]
     ran = at_once(waiting, jobs, results_dir=str(runs), name=_name)

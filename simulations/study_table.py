@@ -8,7 +8,7 @@ A row of the table is a condition: a strategy, and what else tells its runs from
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -72,6 +72,22 @@ def _answers(run: Done) -> pd.DataFrame:
     return answers.assign(method=run.condition, seed=run.result.summary["seed"])
 
 
+def controls(rows: Iterable[str], against: str) -> dict[str, str]:
+    """The row that each row is compared with: `against` itself, or else what `against` adds to words they share.
+
+    >>> controls(["distil labels=0.1", "distil labels=1.0", "alone labels=0.1", "alone labels=1.0"], "alone")
+    {'distil labels=0.1': 'alone labels=0.1', 'distil labels=1.0': 'alone labels=1.0'}
+    """
+    words = {row: set(row.split()) for row in rows}
+    if against in words:
+        return {row: against for row in words if row != against}
+    wanted = set(against.split())
+    candidates = [row for row in words if wanted <= words[row]]
+    found = {row: [c for c in candidates if words[c] - wanted <= words[row]] for row in words}
+    closest = {row: max(its, key=lambda control: len(words[control])) for row, its in found.items() if its}
+    return {row: control for row, control in closest.items() if row != control}
+
+
 def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> Iterator[str]:
     views = [view for view in sorted(answers["view"].unique()) if view != FUSED]
     versus = [] if against is None else [f"mean minus {against}", f"fused minus {against}"]
@@ -79,7 +95,9 @@ def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> 
     header = ["method", *views, "mean", "fused", *(["teachers' mean"] if taught else []), "bytes a run", *versus]
     yield "| " + " | ".join(header) + " |"
     yield "|" + "---|" * len(header)
-    for method in dict.fromkeys(run.condition for run in done):
+    methods = dict.fromkeys(run.condition for run in done)
+    control_of = {} if against is None else controls(methods, against)
+    for method in methods:
         mine = answers[answers[METHOD] == method]
         by_seed = mine.groupby(["seed", "view"])["right"].mean().unstack().reindex(columns=[*views, FUSED]) * 100
         cells = [_spread(by_seed[view]) for view in views]
@@ -87,10 +105,11 @@ def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> 
         results = [run.result for run in done if run.condition == method]
         cells += [_teachers(results)] if taught else []
         cells.append(_bytes(results))
-        if against is not None:
-            both = [view for view in views if {method, against} <= set(answers[METHOD][answers["view"] == view])]
-            compared = ([], []) if method == against else (both, [FUSED])
-            cells += [_difference(answers, over, method, against) if over else "" for over in compared]
+        if control := control_of.get(method):
+            both = [view for view in views if {method, control} <= set(answers[METHOD][answers["view"] == view])]
+            cells += [_difference(answers, over, method, control) if over else "" for over in (both, [FUSED])]
+        else:
+            cells += ["" for _ in versus]
         yield f"| {method} | " + " | ".join(cells) + " |"
 
 

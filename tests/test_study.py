@@ -14,7 +14,7 @@ from fedkd.errors import UserError
 from fedkd.metrics.paired_bootstrap import paired_bootstrap
 from simulations.cli import main
 from simulations.local import cores
-from simulations.study_table import Done, _table
+from simulations.study_table import Done, _table, controls
 from simulations.sweep import jobs_for
 
 
@@ -62,6 +62,13 @@ def test_a_view_that_only_one_method_answered_for_is_a_dash_for_the_other() -> N
     _, _, central, distil = _table(pd.DataFrame(rows), done, "central")
     assert central == "| central | 50.0 ± 0.0 | - | 50.0 ± 0.0 | 50.0 ± 0.0 | 3 |  |  |"
     assert distil.count("50.0 ± 0.0") == 4 and distil.endswith("| +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |")
+
+
+def test_each_row_has_the_control_that_shares_its_other_words() -> None:
+    rows = [f"{method} labels={share}{end}" for method, end in (("a", ""), ("b", " x=0")) for share in (0.1, 1.0)]
+    assert controls(rows, "b x=0") == {"a labels=0.1": "b labels=0.1 x=0", "a labels=1.0": "b labels=1.0 x=0"}
+    assert controls(["a", "a x=0", "b"], "a") == {"a x=0": "a", "b": "a"}  # a row of that name is everyone's
+    assert controls(rows, "c") == {}
 
 
 @pytest.mark.slow
