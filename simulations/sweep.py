@@ -12,6 +12,7 @@ from pathlib import Path
 from fedkd.config import load
 from fedkd.errors import UserError
 from simulations.local import cores
+from simulations.processes import end_with_parent
 
 Outcome = tuple[Path | None, str]
 """A run's result folder and what was remarked on the way, or None and why there is none."""
@@ -27,7 +28,7 @@ def at_once(
     """Run every combination, `jobs` at a time; what became of them, in their order. Each has one worker."""
     names = [None if name is None else name(overrides) for overrides in combinations]
     context = multiprocessing.get_context("spawn")  # fresh processes: nothing of this one's threads is copied
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         yield from pool.map(_run_quietly, combinations, [results_dir] * len(names), names)
 
 

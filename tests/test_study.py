@@ -1,5 +1,8 @@
 """A study runs each combination once, and its intervals are those of its subjects."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -108,3 +111,31 @@ def test_runs_of_a_sweep_share_a_cluster() -> None:
     with pytest.raises(UserError, match=r"expected one place.address for all runs of a sweep"):
         jobs_for(runs)
     assert jobs_for([["data=tiny"]]) == cores()
+
+
+ENDLESS = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from simulations.processes import end_with_parent
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+def test_a_killed_study_leaves_no_run_behind(tmp_path: Path) -> None:
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as study:
+        assert study.stdout is not None
+        worker = Path("/proc") / study.stdout.readline().strip()
+        assert worker.is_dir()
+        study.kill()
+    deadline = time.monotonic() + 20
+    while worker.is_dir():
+        assert time.monotonic() < deadline, "the worker outlives its study"
+        time.sleep(0.1)
