@@ -147,7 +147,8 @@ def _each_view(
     since  the moment that a camera must not have passed yet; None: it begins.
     now    the moment at which it then stands, and is remembered; None: nothing of it has changed.
 
-    A view that fails says so; the others on its host go on. A camera of which nothing was remembered says that too.
+    A view that fails says so; the others on its host go on. A camera that may have forgotten what it was told says that
+    too, and is told again.
     """
     torch.set_num_threads(1)  # one thread, so that the bits do not depend on the host's number of cores
     overrides, received = _overrides(context), letters(message.content)

@@ -63,7 +63,10 @@ class Memory:
         return new_camera(self.overrides, name)
 
     def recall(self, name: str, until: Moment) -> tuple[Camera, bool]:
-        """A camera as it last stood, but no later than `until`; and whether anything was remembered of it."""
+        """A camera as it last stood, but no later than `until`; and whether it remembers all that it was told by then.
+
+        One that stands before `until` may have lost what was told in the rounds between, or never have heard it.
+        """
         if name in self._here and (self._here[name][0] <= until or self.folder is None):
             return self._here[name][1], True
         camera = new_camera(self.overrides, name)
@@ -72,7 +75,7 @@ class Memory:
         stands = self._restore_from_disk(camera, name, until)
         if self._stays:
             self._here[name] = stands or START, camera
-        return camera, stands is not None
+        return camera, stands is not None and (stands == until or until.round == 0)
 
     def doubt(self, name: str) -> None:
         """A camera failed in the middle of a round: where there is a disk, go by what is written there."""

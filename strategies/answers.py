@@ -24,7 +24,7 @@ class Answer:
 
     table    its soft labels as they travelled; `soft` is what they say.
     weights  its student's, where they were asked for.
-    fresh    it remembered nothing of the run: it has lost what it was told before.
+    fresh    it may have lost some of what it was told before.
     late     rounds after the one it belongs to that it came; 0: in time.
     """
 
