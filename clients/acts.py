@@ -42,11 +42,11 @@ def hello(message: Message, context: Context) -> Message:
 
 
 def enrol(message: Message, context: Context) -> Message:
-    """Set up the cameras; say how many clips each has and, if asked, which event labels it can tell."""
+    """Set up the cameras; say how many clips and teachers each has and, if asked, which event labels it can tell."""
     wish = about(message.content)
 
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        counts = MetricRecord({"train": len(camera.view.train)})
+        counts = MetricRecord({"train": len(camera.view.train), "teachers": len(camera.mentors)})
         told: Letter = {"events": pack_events(camera.event_labels())} if wish["tell"] else {}
         return {"clips": counts, **told}
 

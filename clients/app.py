@@ -3,7 +3,7 @@
 | message        | asks                          | tells                                                   |
 |----------------|-------------------------------|---------------------------------------------------------|
 | query.hello    |                               | the views this host serves (none: any it is dealt)      |
-| query.enrol    |                               | each view's clips, and the event labels it can tell     |
+| query.enrol    |                               | each view's clips, teachers, event labels it can tell   |
 | train.teacher  | one teacher round             | the teacher's weights after it                          |
 | train          | one student round             | tally, and soft labels or weights if wished             |
 | evaluate       | an exam                       | the students' and teachers' answers, the true ones, ... |

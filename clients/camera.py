@@ -59,8 +59,8 @@ class Camera:
         self.told = EventLabels.none()
         self.consensus = SoftLabels.empty(view.num_classes)
         self.first_heard = 0  # the round whose letter brought the first consensus; 0: none yet
-        # a teacher of what this host did not record is another host's; where none sees anything, clip_shape says so
-        seeing = {role: course for role, course in teachers.items() if view.train.has(course.seen)} or teachers
+        # a teacher of what this host did not record is another host's; that some host has one is the server's to see
+        seeing = {role: course for role, course in teachers.items() if view.train.has(course.seen)}
         self.mentors = {role: Mentor(course, self._new_teacher(course, role), view) for role, course in seeing.items()}
         if absent := [role for role in teachers if role not in seeing]:
             remark(f"{view.name} goes without {', '.join(absent)}: it recorded nothing that they see.")
@@ -90,7 +90,7 @@ class Camera:
         if TEACHER not in self.mentors:
             raise UserError(
                 f"{self.view.name} recorded nothing that the teacher sees, so it cannot take part in teaching.origin="
-                "federated, lab or file; use teaching.origin=local."
+                "federated, lab, file or online; use teaching.origin=local."
             )
         return self.mentors[TEACHER]
 

@@ -10,7 +10,7 @@ format's header:
 | soft            | ArrayRecord  | `SoftLabels`: ids uint32, probs and weight float16 | N (2 K + 6)                   |
 | weights         | ArrayRecord  | a network's `state_dict`, float32 (or float16)     | 4 (2) a number                |
 | tally           | MetricRecord | each term's sum over the steps, and their count    | 8 a number                    |
-| clips           | MetricRecord | how many training clips a view has                 | 8                             |
+| clips           | MetricRecord | how many training clips, and teachers, a view has  | 16                            |
 | clock           | MetricRecord | seconds a round took, share of labels a view lacks | 16                            |
 | failed          | ConfigRecord | why a view could not answer                        | its length                    |
 | answers         | ArrayRecord  | at an exam: `SoftLabels` of the exam's clips       | as soft                       |

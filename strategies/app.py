@@ -19,7 +19,7 @@ from fedkd.record import Record, new_folder
 from fedkd.wire import Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning
-from strategies.enrol import Enrolment, enrolled
+from strategies.enrol import Enrolment, enrolled, refuse_untaught
 from strategies.ledger import Ledger
 from strategies.observer import Observer
 from strategies.post import Post
@@ -135,6 +135,8 @@ def _begin(grid: Grid, cfg: DictConfig, data: Any, post: Post, record: Record) -
     wait(post, grid, views, needed=_min_views(cfg), patience=patience, announce=record.wait_for)
     enrolment = enrolled(post, len(pupils), tell=tell, needed=_min_views(cfg))
     course = teacher_course(cfg)
+    if course is not None:
+        refuse_untaught(post, course.seen)
     begun = Beginning(enrolment, {} if course is None else _teacher(course, cfg, data, post, grid, enrolment))
     checkpoint.keep_beginning(record.folder / "checkpoint", begun, post.ledger)
     return begun

@@ -44,6 +44,18 @@ def enrolled(post: Post, asked: int, *, tell: bool, needed: int) -> Enrolment:
     return Enrolment(num_clips, events, post.failures, sorted(post.lost), tell)
 
 
+def refuse_untaught(post: Post, seen: str) -> None:
+    """A UserError where no view that enrolled has a teacher: the run would pass for one with teachers.
+
+    seen  what the teacher sees.
+    """
+    if not any(number(letter["clips"], "teachers") for letter in post.answers.values() if "clips" in letter):
+        raise UserError(
+            f"expected a view that recorded what the teacher sees, {seen}, got none; choose another teacher=, or "
+            "strategy.teacher=false."
+        )
+
+
 def enrol_late(post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str]) -> bool:
     """Ask views that were not there before; whether any of them takes part now."""
     post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE)

@@ -51,6 +51,13 @@ def test_a_missing_data_folder(capsys: pytest.CaptureFixture, tmp_path: Path) ->
     assert said.count("nw_ucla finds no all_sqe") == 1, "all three views say it"
 
 
+@pytest.mark.filterwarnings("ignore::fedkd.errors.Remark")
+def test_a_teacher_that_no_view_has_recordings_for(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    words = (*JOB, f"results_dir={tmp_path}", "place.workers=1", "teacher.modality=depth")
+    assert main(["run", *words]) == 2
+    assert "expected a view that recorded what the teacher sees, depth" in capsys.readouterr().err
+
+
 def test_a_net_that_cannot_take_the_clips(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     said = fails(
         capsys, "run", *JOB, f"results_dir={tmp_path}", "place.workers=1", "student=pose_net", "student.modality=imu",

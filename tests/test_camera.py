@@ -8,7 +8,7 @@ import torch
 from clients.camera import Camera, Habits
 from fedkd.assemble import mentor_courses, student_course
 from fedkd.config import build, load
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from fedkd.learn.pupil import digest
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels
 
@@ -162,6 +162,15 @@ def test_a_host_keeps_the_teachers_that_see_its_recordings() -> None:
     assert sensor.mentors["second"].taught and sensor.speak().weight.sum() > 0
     with pytest.raises(UserError, match="recorded nothing that the teacher sees"):
         sensor.train_teacher(1)
+
+
+def test_a_host_whose_recordings_no_teacher_sees_goes_without_one() -> None:
+    cfg = load([*JOB, "teacher=pose_net", "objective.teacher=1.0"])
+    recorded = build(cfg.data).view("v01", cfg.seed)
+    sensed = Clips(recorded.train.ids, recorded.train.labels, {"imu": recorded.train.streams["imu"]})
+    with pytest.warns(Remark, match="v01 goes without teacher"):
+        sensor = Camera(replace(recorded, train=sensed), student_course(cfg), mentor_courses(cfg), Habits(0))
+    assert sensor.mentors == {} and sensor.train(1).count > 0
 
 
 def test_of_an_exam_in_another_modality_nothing_is_answered() -> None:
