@@ -60,7 +60,7 @@ class Camera:
         self.consensus = SoftLabels.empty(view.num_classes)
         self.first_heard = 0  # the round whose letter brought the first consensus; 0: none yet
         # a teacher of what this host did not record is another host's; that some host has one is the server's to see
-        seeing = {role: course for role, course in teachers.items() if view.train.has(course.seen)}
+        seeing = {role: course for role, course in teachers.items() if self._recorded(course.seen)}
         self.mentors = {role: Mentor(course, self._new_teacher(course, role), view) for role, course in seeing.items()}
         if absent := [role for role in teachers if role not in seeing]:
             remark(f"{view.name} goes without {', '.join(absent)}: it recorded nothing that they see.")
@@ -217,6 +217,10 @@ class Camera:
         self.restore(load_tensors(state))
 
     # Inside
+
+    def _recorded(self, modalities: str) -> bool:
+        """Whether its clips have all of these, "a+b"."""
+        return self.view.train.has(modalities)
 
     def _new_teacher(self, course: Course, role: str) -> Pupil:
         shape = clip_shape(self.view, course, role)

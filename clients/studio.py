@@ -60,6 +60,9 @@ class Studio(Camera):
             listening=self._listening(round),
         )
 
+    def _recorded(self, modalities: str) -> bool:
+        return all(view.train.has(modalities) for view in self.views)
+
     def _new_teacher(self, course: Course, role: str) -> Pupil:
         shape, *_ = [clip_shape(view, course, role) for view in self.views]
         return self.together.new_teacher(shape, self.view.num_classes, (self.habits.seed, role))

@@ -22,12 +22,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from fedkd.learn.course import Course, SeedPath, global_chance
 from fedkd.learn.fit import Augment, batches_of
-from fedkd.learn.hint import num_maps, reveal
+from fedkd.learn.hint import Shown, num_maps, reveal
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective, total
 from fedkd.learn.pupil import Pupil
@@ -56,6 +56,34 @@ class Sight:
         """One map and one answer for each event."""
         weight = attention(self.maps.mean(3), self.present)  # V B
         return (weight[..., None, None] * self.maps).sum(0), (weight[..., None] * self.logits).sum(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A batch of events as the students see it.
+
+    part, rows    what is known of these events, and which they are.
+    maps, logits  what the students make of each event together.
+    """
+
+    part: Lesson
+    rows: Int[Tensor, "B"]
+    seen: Sight
+    maps: Float[Tensor, "B C U"]
+    logits: Float[Tensor, "B K"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What the teacher makes of the same events."""
+
+    net: nn.Module
+    maps: Float[Tensor, "B C U"]
+    logits: Float[Tensor, "B K"]
+
+    def shown(self, part: Lesson) -> Shown:
+        """Its features, for hints."""
+        return reveal(self.net, self.maps, part.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,29 +167,34 @@ class OnlineCourse:
             for _ in range(steps):
                 rows = next(batches)
                 part = lesson.rows(rows)
-                own_clips = _filmed(footage.students, part)
-                seen = watch(students.net.children(), own_clips, part, course.augment, chance)
+                seen = watch(students.net.children(), _filmed(footage.students, part), part, course.augment, chance)
                 shown = self._teachers_sight(guide, footage, part, self.teacher.augment, chance)
-                maps, logits = seen.together(students.hints[0])
-                guide_maps, guide_logits = shown.together(teacher.hints[0])
+                scene = Scene(part, rows, seen, *seen.together(students.hints[0]))
+                guided = Guide(guide, *shown.together(teacher.hints[0]))
 
-                said = guide_logits if guides else None
-                stages = [transfer(logits, said, part, objective, listening)]
-                for hint in students.hints[1:] if guides else ():
-                    features = reveal(guide, guide_maps, part.labels)
-                    stages[0]["hint"] = objective.hint * hint(maps, features, part.labels, rows)
-                if len(own_clips) > 1:
-                    stages.append(strengthen(seen, maps, part, objective, listening, self.strengthen))
+                stages = self.stages(scene, guided if guides else None, students.hints[1:], listening)
                 students.descend(
                     torch.stack([total(terms) for terms in stages]).sum(), (rounds or course.rounds) * steps
                 )
                 if not self.teacher_first:
-                    answer = transfer(guide_logits, logits, part, self.teacher.objective, 0.0)
+                    answer = transfer(guided.logits, scene.logits, part, self.teacher.objective, 0.0)
                     teacher.descend(total(answer), course.rounds * steps)
                 for terms in stages:
                     tally += Tally(0, {name: float(losses.detach().mean()) for name, losses in terms.items()})
                 tally += Tally(1)
         return tally
+
+    def stages(
+        self, scene: Scene, guided: Guide | None, hints: Iterable[nn.Module], listening: float
+    ) -> list[dict[str, Tensor]]:
+        """The students' terms of a batch: L_S, and where several views are in one place L_v."""
+        part, objective = scene.part, self.students.objective
+        stages = [transfer(scene.logits, guided.logits if guided else None, part, objective, listening)]
+        for hint in hints if guided else ():
+            stages[0]["hint"] = objective.hint * hint(scene.maps, guided.shown(part), part.labels, scene.rows)
+        if len(scene.seen.present) > 1:
+            stages.append(strengthen(scene.seen, scene.maps, part, objective, listening, self.strengthen))
+        return stages
 
     def _new_attention(self, net: nn.Module) -> nn.Module:
         return ViewpointAttention(num_maps(net)) if self.attention else MeanOfViews()
