@@ -7,7 +7,7 @@ from typing import Any
 
 from clients.camera import Camera, Habits, clip_shape
 from clients.studio import Studio
-from fedkd.assemble import mentor_courses, online_course, student_course
+from fedkd.assemble import mentor_courses, online_course, peer_course, student_course
 from fedkd.config import build, load
 from fedkd.data.pool import POOLED, pool
 from fedkd.types import Clips, View
@@ -60,6 +60,8 @@ def new_camera(overrides: tuple[str, ...], name: str) -> Camera:
     )
     if cfg.teaching.origin == "online":
         return Studio(everything, online_course(cfg, name), habits)
+    if cfg.strategy.apart:
+        return Studio(everything, peer_course(cfg, name), habits)
     mentors = mentor_courses(cfg)
     if name != POOLED:
         return Camera(everything[0], student_course(cfg, name), mentors, habits)

@@ -1,7 +1,7 @@
 """Views at work whose teacher and students learn together: one view by itself, or all of them in one place.
 
-A federated host has a studio for each of its views. In the paper's setting one studio has the recordings of every view,
-and the clips of one event are looked at side by side (`fedkd.learn.online`).
+A federated host has a studio for each of its views. In the papers' settings one studio has all views' recordings, and
+the clips of one event are looked at side by side (`fedkd.learn.online`, `fedkd.learn.peers`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from clients.camera import TEACHER, Camera, Habits, clip_shape
@@ -17,8 +18,9 @@ from fedkd.data.pool import POOLED
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import Lesson, spread
 from fedkd.learn.online import Footage, OnlineCourse
+from fedkd.learn.predict import confident_guesses
 from fedkd.learn.pupil import Pupil
-from fedkd.types import UNKNOWN, Tally, View
+from fedkd.types import UNKNOWN, UNSEEN, Tally, View
 
 
 class Studio(Camera):
@@ -74,7 +76,19 @@ class Studio(Camera):
 
     def _lesson(self, round: int) -> Lesson:
         consensus, trust = spread(self.consensus, self.view.train.ids)
-        return Lesson(self.rows, self.labels, None, consensus, trust, torch.full_like(self.labels, UNKNOWN))
+        pseudo = torch.full_like(self.labels, UNKNOWN)
+        if self.course.objective.pseudo:
+            guesses = confident_guesses(self._answers(), self.habits.threshold)
+            pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
+        return Lesson(self.rows, self.labels, None, consensus, trust, pseudo)
+
+    def _answers(self) -> Float[Tensor, "N K"]:
+        """Of every training event the mean of what its views' students answer."""
+        summed = torch.zeros(len(self.rows), self.view.num_classes)
+        for view, rows in zip(self.views, self.rows.T, strict=True):
+            probs = self.course.ask(self.voice(view.name), view.train.stream(self.course.modality))
+            summed[rows != UNSEEN] += probs[rows[rows != UNSEEN]]
+        return summed / (self.rows != UNSEEN).sum(1, keepdim=True)
 
     def _footage(self) -> Footage:
         students, teacher = self.course.taught_on, self.teacher.course.taught_on

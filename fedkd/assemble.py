@@ -15,6 +15,7 @@ from fedkd.learn.course import Course
 from fedkd.learn.hint import MakeHint
 from fedkd.learn.objective import Objective
 from fedkd.learn.online import OnlineCourse
+from fedkd.learn.peers import PeerCourse
 from fedkd.learn.pupil import Schooling
 
 
@@ -61,6 +62,11 @@ def online_course(cfg: DictConfig, view: str = "") -> OnlineCourse:
     return OnlineCourse(
         student_course(cfg, view), teacher, parts.attention, float(parts.strengthen), parts.teacher_first
     )
+
+
+def peer_course(cfg: DictConfig, view: str = "") -> PeerCourse:
+    """How a teacher, and then the students of several views in one place, are taught."""
+    return PeerCourse(student_course(cfg, view), _course(cfg.teacher, cfg, cfg.teaching.rounds))
 
 
 def _course(node: DictConfig, cfg: DictConfig, rounds: int, make_hint: MakeHint | None = None, **terms: Any) -> Course:

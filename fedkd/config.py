@@ -202,6 +202,11 @@ def _check_kinds(cfg: DictConfig) -> None:
     _check_defaults(cfg, own)
 
 
+def _plain(cfg: DictConfig) -> bool:
+    """Whether there is one kind of teacher and one of student, who teach without further words."""
+    return not (cfg.assistants or cfg.students or cfg.guidance.get("_target_")) and bool(cfg.teaching.paired)
+
+
 def _check(cfg: DictConfig) -> None:
     """Refuse what cannot work, before anything is read or written."""
     refuse_out_of_range(cfg)
@@ -229,9 +234,15 @@ def _check(cfg: DictConfig) -> None:
             "and objective.pseudo=0.",
         ),
         (
-            not online or not any(net.get("schooling", {}).get("mixup") for net in (cfg.student, cfg.teacher)),
-            "teaching.origin=online does not mix clips, its batches are of events; set student.schooling.mixup=0 and "
-            "teacher.schooling.mixup=0.",
+            not cfg.strategy.apart or online or (_plain(cfg) and teaches),
+            f"strategy={cfg.strategy.name} needs one teacher= and one student=: no assistants, students or guidance, "
+            "and teaching.paired=true.",
+        ),
+        (
+            not (online or cfg.strategy.apart)
+            or not any(net.get("schooling", {}).get("mixup") for net in (cfg.student, cfg.teacher)),
+            f"teaching.origin={cfg.teaching.origin} with strategy={cfg.strategy.name} does not mix clips, its batches "
+            "are of events; set student.schooling.mixup=0 and teacher.schooling.mixup=0.",
         ),
         (
             cfg.teaching.origin in ("local", "online") or cfg.teacher.model is not None,

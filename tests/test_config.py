@@ -12,7 +12,8 @@ GROUPS = ("data", "student", "teacher", "loss", "guidance", "hint", "consensus",
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
 def test_every_option_composes(group: str, option: str) -> None:
-    assert load([f"{group}={option}"]) is not None
+    needs = ["teacher=tcn"] if option == "together" else []
+    assert load([f"{group}={option}", *needs]) is not None
 
 
 @pytest.mark.parametrize("strategy", options("strategy"))
@@ -21,6 +22,10 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
     words = [f"experiment={experiment}", f"strategy={strategy}"]
     if load([f"experiment={experiment}"]).students and strategy == "fedavg":
         with pytest.raises(UserError, match="one net for all views, but students names"):
+            load(words)
+        return
+    if strategy == "together" and experiment not in ("cmd_mv", "demo", "nw_ucla_new_camera", "online"):
+        with pytest.raises(UserError, match="strategy=together needs one teacher="):
             load(words)
         return
     cfg = load(words)

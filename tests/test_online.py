@@ -13,7 +13,7 @@ from tiny import run, summary
 
 from clients.camera import Habits
 from clients.studio import Studio
-from fedkd.assemble import online_course
+from fedkd.assemble import online_course, peer_course
 from fedkd.config import build, load
 from fedkd.consensus.viewpoint_attention import viewpoint_attention
 from fedkd.data.meet import meet
@@ -21,6 +21,7 @@ from fedkd.errors import UserError
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective
 from fedkd.learn.online import Sight, strengthen, transfer
+from fedkd.learn.peers import peers_say
 from fedkd.learn.pupil import digest
 from fedkd.losses.kd import kd_loss
 from fedkd.models.viewpoint_attention import MeanOfViews, ViewpointAttention
@@ -239,3 +240,48 @@ def test_what_does_not_go_with_it_is_refused(words: list[str]) -> None:
 
 def close(made: torch.Tensor, expected: list) -> None:  # type: ignore[type-arg]
     torch.testing.assert_close(made, torch.tensor(expected, dtype=DOUBLE))
+
+
+# Peers: a teacher first, then students who teach one another
+
+
+def together(*overrides: str, seen: list[View] | None = None) -> Studio:
+    words = ("strategy=together", "objective.label_smoothing=0", *overrides)
+    cfg = load([*JOB, *words])
+    habits = Habits(cfg.seed, threshold=cfg.objective.threshold)
+    return Studio(seen or views(*overrides), peer_course(cfg), habits)
+
+
+def test_peers_say_the_mean_of_those_who_filmed_the_event() -> None:
+    logits = torch.tensor([[[math.log(3), 0]] * 2, [[0, 0]] * 2, [[0, math.log(3)]] * 2], dtype=DOUBLE)  # V B K
+    present = torch.tensor([[True, True], [True, False], [True, False]])
+    half = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)  # KL(3/4 1/4 || 1/2 1/2)
+    back = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    across = 0.25 * math.log(0.25 / 0.75) + 0.75 * math.log(0.75 / 0.25)
+    close(peers_say(logits, present), [[(back + across) / 2, 0], [half, 0], [(back + across) / 2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("words", "term"),
+    [("objective.teacher=0", "teacher"), ("objective.consensus=0", "consensus"), ("hint=none", "hint"),
+     ("objective.pseudo=0", "pseudo")],
+)  # fmt: skip
+def test_each_term_of_peers_can_be_left_out(words: str, term: str) -> None:
+    all_of_it = ("hint=contrast", "objective.pseudo=0.5", "objective.threshold=0.3", "objective.hint=0.1")
+    taught, without = together(*all_of_it), together(*all_of_it, words)
+    assert taught.train(1).sums[term] > 0 and term not in without.train(1).sums
+    assert taught.digest("v01") != without.digest("v01")
+
+
+def test_peers_learn_from_events_that_one_view_missed_and_alone() -> None:
+    first, second, third = views()
+    few = replace(second, train=second.train.rows(torch.arange(5)), shared=second.shared[:5])
+    assert together(seen=[first, few, third]).train(1).count > 0
+    assert "consensus" not in together(seen=[first]).train(1).sums
+
+
+def test_a_run_of_peers_is_the_same_in_this_process_and_in_workers(tmp_path: Path) -> None:
+    words = ("strategy=together", "hint=contrast", "objective.pseudo=0.5")
+    here, there = (summary(run(tmp_path / n, *words, f"place.workers={n}")) for n in "12")
+    assert here["digest"] == there["digest"] and here["views"] == ["v01", "v02", "v03"]
+    assert len(set(here["accuracy"])) == 3
