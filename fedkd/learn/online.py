@@ -170,14 +170,14 @@ class OnlineCourse:
                 seen = watch(students.net.children(), _filmed(footage.students, part), part, course.augment, chance)
                 shown = self._teachers_sight(guide, footage, part, self.teacher.augment, chance)
                 scene = Scene(part, rows, seen, *seen.together(students.hints[0]))
-                guided = Guide(guide, *shown.together(teacher.hints[0]))
+                guidance = Guide(guide, *shown.together(teacher.hints[0]))
 
-                stages = self.stages(scene, guided if guides else None, students.hints[1:], listening)
+                stages = self.stages(scene, guidance if guides else None, students.hints[1:], listening)
                 students.descend(
                     torch.stack([total(terms) for terms in stages]).sum(), (rounds or course.rounds) * steps
                 )
                 if not self.teacher_first:
-                    answer = transfer(guided.logits, scene.logits, part, self.teacher.objective, 0.0)
+                    answer = transfer(guidance.logits, scene.logits, part, self.teacher.objective, 0.0)
                     teacher.descend(total(answer), course.rounds * steps)
                 for terms in stages:
                     tally += Tally(0, {name: float(losses.detach().mean()) for name, losses in terms.items()})
@@ -185,13 +185,14 @@ class OnlineCourse:
         return tally
 
     def stages(
-        self, scene: Scene, guided: Guide | None, hints: Iterable[nn.Module], listening: float
+        self, scene: Scene, guide: Guide | None, hints: Iterable[nn.Module], listening: float
     ) -> list[dict[str, Tensor]]:
         """The students' terms of a batch: L_S, and where several views are in one place L_v."""
         part, objective = scene.part, self.students.objective
-        stages = [transfer(scene.logits, guided.logits if guided else None, part, objective, listening)]
-        for hint in hints if guided else ():
-            stages[0]["hint"] = objective.hint * hint(scene.maps, guided.shown(part), part.labels, scene.rows)
+        stages = [transfer(scene.logits, guide.logits if guide else None, part, objective, listening)]
+        for hint in hints:
+            if guide is not None:
+                stages[0]["hint"] = objective.hint * hint(scene.maps, guide.shown(part), part.labels, scene.rows)
         if len(scene.seen.present) > 1:
             stages.append(strengthen(scene.seen, scene.maps, part, objective, listening, self.strengthen))
         return stages

@@ -43,9 +43,10 @@ class PeerCourse(OnlineCourse):
         terms = objective.terms(scene.seen.logits[view, event], part, listening)
         if objective.consensus and len(scene.seen.present) > 1:
             terms["consensus"] = objective.consensus * peers_say(scene.seen.logits, scene.seen.present)[view, event]
-        for hint in hints if guide else ():
-            shown, maps = guide.shown(scene.part).rows(event), scene.seen.maps[view, event]
-            terms["hint"] = objective.hint * hint(maps, shown, part.labels, scene.rows[event])
+        for hint in hints:
+            if guide is not None:
+                shown, maps = guide.shown(scene.part).rows(event), scene.seen.maps[view, event]
+                terms["hint"] = objective.hint * hint(maps, shown, part.labels, scene.rows[event])
         return [terms]
 
 
