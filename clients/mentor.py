@@ -1,7 +1,9 @@
 """A teacher as one host has it: its net, how it is taught here, and what it answers about this host's clips.
 
 A host may have several, in order: each later one is taught by all earlier ones (progressive distillation: Ni, Ngu, Yan.
-ACM MM 2022, https://arxiv.org/abs/2208.08090), and all of them guide the student.
+ACM MM 2022, https://arxiv.org/abs/2208.08090), and all of them guide the student. RECONSTRUCTED: the abstract speaks of
+"multiple teacher models" and a "progressive learning scheme"; that its stages are the teachers, in the order in which
+they are configured, and that each learns from all before it, is this project's choice.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The order of worth (measured, see results/): event labels first, told once when the views enrol; then soft labels for
 the events that nobody labelled. Liu, Liu, Tian. Cross-Modality Distillation for Multi-View Action Recognition. IJCCC
-20(5), 2025 (reconstructed); the exchange follows FedMD (Li and Wang 2019, https://arxiv.org/abs/1910.03581) with the
+20(5), 2025 (RECONSTRUCTED); the exchange follows FedMD (Li and Wang 2019, https://arxiv.org/abs/1910.03581) with the
 views' own synchronised recordings in place of a public data set.
 """
 

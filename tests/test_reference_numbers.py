@@ -1,4 +1,7 @@
-"""Losses and consensus rules against their formulas, written once more from the papers in plain float64 numpy."""
+"""Losses and consensus rules against their formulas, written once more from the papers in plain float64 numpy.
+
+Losses on features: `test_reference_features`.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,14 @@ from fedkd.consensus.enhanced_era import enhanced_era
 from fedkd.consensus.era import era
 from fedkd.consensus.log_pool import log_pool
 from fedkd.consensus.mean import mean_consensus
+from fedkd.losses.adaptive_confidence import adaptive_confidence_loss
 from fedkd.losses.cross_entropy import soft_cross_entropy
+from fedkd.losses.dkd import dkd_loss
 from fedkd.losses.jsd import jsd_loss
 from fedkd.losses.kd import kd_loss
-from fedkd.losses.reverse_kl import reverse_kl_loss
-from fedkd.types import SoftLabels
+from fedkd.losses.mutual import mutual_loss
+from fedkd.losses.reverse_kl import FLOOR, reverse_kl_loss
+from fedkd.types import UNKNOWN, SoftLabels
 
 STUDENT = np.array([[1.2, -0.3, 0.5, 0.0], [-2.0, 0.1, 0.4, 3.0]])
 TEACHER = np.array([[2.0, 1.0, -1.0, 0.5], [0.2, 0.0, 0.7, 0.1]])
@@ -34,6 +40,7 @@ z, p = softmax(STUDENT), softmax(TEACHER)
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
 def test_kd_tempers_probabilities_as_hinton_tempers_logits(temperature: float) -> None:
+    """Hinton et al., section 2: T^2 KL(softmax(v / T) || softmax(z / T)), v the teacher's logits."""
     expected = temperature**2 * kl(softmax(TEACHER / temperature), softmax(STUDENT / temperature))
     np.testing.assert_allclose(kd_loss(Z, P, temperature=temperature).numpy(), expected, rtol=1e-12)
 
@@ -48,10 +55,12 @@ def test_kd_gradient_nears_that_of_squared_logits_at_high_temperature() -> None:
 
 
 def test_cross_entropy() -> None:
+    """- sum_k p_k ln softmax(z)_k."""
     np.testing.assert_allclose(soft_cross_entropy(Z, P).numpy(), -(p * np.log(z)).sum(1), rtol=1e-12)
 
 
 def test_jsd() -> None:
+    """Lin, 1991: 1/2 KL(q || m) + 1/2 KL(p || m), m = (q + p) / 2."""
     middle = (p + z) / 2
     np.testing.assert_allclose(jsd_loss(Z, P).numpy(), (kl(p, middle) + kl(z, middle)) / 2, rtol=1e-12)
 
@@ -63,7 +72,74 @@ def test_jsd_is_symmetric_and_bounded_by_ln_2() -> None:
 
 
 def test_reverse_kl() -> None:
+    """Gu et al., equation 1: KL(q || p), q the student: the mean over the *student's* classes."""
     np.testing.assert_allclose(reverse_kl_loss(Z, P).numpy(), kl(z, p), rtol=1e-12)
+
+
+def test_reverse_kl_of_a_class_that_is_ruled_out() -> None:
+    """A student of two halves under a target (1, 0), read as (1, f) / (1 + f), f the floor:
+
+    1/2 ln(1/2) + 1/2 ln(1/2) - 1/2 ln(1 / (1 + f)) - 1/2 ln(f / (1 + f)) = ln(1 + f) - ln 2 - 1/2 ln f
+    """
+    cost = reverse_kl_loss(torch.zeros(1, 2, dtype=torch.float64), torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    np.testing.assert_allclose(cost.numpy(), np.log(1 + FLOOR) - np.log(2) - np.log(FLOOR) / 2, rtol=1e-12)
+
+
+def test_dkd_by_hand() -> None:
+    """Zhao et al., equation 7: T^2 (a KL(b_p || b_q) + b KL(o_p || o_q)), at T = 3 (where T^2 is not 2T).
+
+    The target (27, 8, 1) / 36 at T = 3 is (3, 2, 1) / 6: b_p = (1/2, 1/2), o_p = (2/3, 1/3).
+    The student's equal logits:                          b_q = (1/3, 2/3), o_q = (1/2, 1/2).
+    KL(b_p || b_q) = 1/2 ln(3/2) + 1/2 ln(3/4) = 1/2 ln(9/8);   KL(o_p || o_q) = 2/3 ln(4/3) + 1/3 ln(2/3)
+    """
+    target = torch.tensor([[27.0, 8.0, 1.0]], dtype=torch.float64) / 36
+    cost = dkd_loss(torch.zeros_like(target), target, target_weight=2.0, others_weight=5.0, temperature=3.0)
+    of_chosen, of_others = np.log(9 / 8) / 2, 2 / 3 * np.log(4 / 3) + 1 / 3 * np.log(2 / 3)
+    np.testing.assert_allclose(cost.numpy(), 9 * (2 * of_chosen + 5 * of_others), rtol=1e-12)
+
+
+def test_dkd_with_the_authors_weights() -> None:
+    """Zhao et al., equation 7, at the authors' 1, 8 and T = 4, their T^2 included; c is the target's first choice."""
+    expected = []
+    for student, teacher in zip(STUDENT, TEACHER, strict=True):
+        q, p_soft, c = softmax(student / 4), softmax(teacher / 4), int(teacher.argmax())
+        two = [np.array([soft[c], 1 - soft[c]]) for soft in (p_soft, q)]
+        rest = [np.delete(soft, c) / (1 - soft[c]) for soft in (p_soft, q)]
+        expected.append(16 * (kl(*two) + 8 * kl(*rest)))
+    np.testing.assert_allclose(dkd_loss(Z, P).numpy(), expected, rtol=1e-11)
+
+
+def test_mutual() -> None:
+    """Zhang et al., equation 8: the mean over the others of KL(p_u || q), q the student; targets come first."""
+    peers = np.stack([p, softmax(0.5 * TEACHER[::-1]), softmax(TEACHER**2)])
+    expected = (kl(peers[0], z) + kl(peers[1], z) + kl(peers[2], z)) / 3
+    np.testing.assert_allclose(mutual_loss(Z, torch.tensor(peers)).numpy(), expected, rtol=1e-12)
+
+
+def test_adaptive_confidence_by_hand() -> None:
+    """(1 - a c) CE(y, z) + a c D(t_k, z) of the module's docstring, at a = 1/2, T = 2 and a threshold of 0.9.
+
+    Every student answers (9/10, 1/10), at T = 2 (3/4, 1/4): CE = ln(10/9) or ln 10, by the label. A teacher's
+    (9/10, 1/10) is (3/4, 1/4) at T = 2: D = 0; its (1/10, 9/10): D = 4 (1/4 ln(1/3) + 3/4 ln 3) = 2 ln 3.
+    """
+    label, first, second, expected = zip(
+        (1, 0.9, 0.6, 0.55 * np.log(10) + 0.45 * 2 * np.log(3)),  # the first is surest, just as sure as it must be
+        (0, 0.4, 0.1, 0.55 * np.log(10 / 9)),  # the second is surest, and the student agrees with it
+        (1, 0.1, 0.2, np.log(10)),  # both are wrong: the label alone
+        (1, 0.6, 0.1, np.log(10)),  # the only one that is right is unsure: the label alone
+        (UNKNOWN, 0.9, 0.4, 0.9 * 2 * np.log(3)),  # no label: the surest alone, at a = 1
+        (UNKNOWN, 0.6, 0.4, 0.0),  # no label, and nobody sure
+        strict=True,
+    )  # of each clip, the probabilities that the two teachers give class 1
+    teachers = torch.tensor([first, second], dtype=torch.float64)
+    logits = torch.tensor([[2 * np.log(3), 0.0]] * len(label), dtype=torch.float64)
+    costs = adaptive_confidence_loss(
+        logits, torch.stack([1 - teachers, teachers], 2), torch.tensor(label), share=0.5, threshold=0.9, temperature=2.0
+    )
+    np.testing.assert_allclose(costs.numpy(), expected, rtol=1e-12)
+    both_wrong = torch.stack([1 - teachers, teachers], 2)[:, 2:3]
+    cost = adaptive_confidence_loss(logits[:1], both_wrong, torch.tensor([1]), threshold=0.0)
+    np.testing.assert_allclose(cost.numpy(), [np.log(10)], rtol=1e-12)  # however little trust is asked for
 
 
 EVENTS = torch.tensor([3, 5])

@@ -23,7 +23,9 @@ def distance_loss(student: Float[Tensor, "B E"], teacher: Float[Tensor, "B F"]) 
 
 
 def angle_loss(student: Float[Tensor, "B E"], teacher: Float[Tensor, "B F"]) -> Float[Tensor, "B"]:
-    """Per-sample mean over all pairs of sides that meet at the sample."""
+    """Per-sample mean over all B x B pairs of sides that meet at the sample; those without an angle (a side to itself,
+    or of no length) cost nothing, and are counted as in the authors' code.
+    """
     return smooth_l1_loss(_cosines(student), _cosines(teacher), reduction="none").mean((1, 2))
 
 

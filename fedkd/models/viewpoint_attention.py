@@ -3,7 +3,8 @@
 Xu et al. Cross-modality online distillation for multi-view action recognition. Neurocomputing 456, 2021, pages 384-393.
 RECONSTRUCTED from its abstract, in the form of Ilse, Tomczak, Welling (ICML 2018, https://arxiv.org/abs/1802.04712,
 equation 8):
-    w_v = softmax_v( u . tanh(W e_v) ),   h = sum_v w_v e_v
+    w_v = softmax_v( u . tanh(W e_v + b) ),   h = sum_v w_v e_v
+Their equation has no b.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ twelve of them, and the sine is a polynomial: only + - * / and sqrt, which IEEE 
 (For the same reason nothing here sums with `np.sum`, `@` or `einsum`, whose order of addition may differ.)
 
 >>> Chance(0, "subject", 3).uniform(1, 2)
-1.1797...
+1.0926...
 """
 
 from __future__ import annotations
