@@ -124,6 +124,7 @@ class TestBrokenFolders:
             ({"skeletons": []}, r"T >= 1"),
             ({"skeletons": [[[0.0] * 3] * 20, [[0.0] * 3] * 19]}, "frames differ in shape"),
             ({"skeletons": np.full((4, 20, 3), np.nan).tolist()}, "not finite"),
+            ({"skeletons": np.full((4, 20, 3), 1e300).tolist()}, "not finite"),
             ({"skeletons": [[["x"] * 3] * 20]}, "no number"),
             ({"label": 2}, "its label is 2, its name says 1"),
             ({"file_name": "a01_s01_e09_v02"}, "it says its name is"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 import torch
 from test_video import greys, write_video
 
@@ -107,17 +108,23 @@ def test_labels_are_drawn_by_seed_and_view(root: Path) -> None:
     assert (first >= 0).sum() == 9 and first.equal(again) and not first.equal(other)
 
 
-def damaged(kind: str) -> np.ndarray:
-    return {
-        "shape": np.zeros((19, 3, 5)),
-        "empty": np.zeros((20, 3, 0)),
-        "nan": np.full((20, 3, 5), np.nan),
-    }[kind]
-
-
-@pytest.mark.parametrize(("kind", "sentence"), [("shape", "not 20 x 3 x T"), ("empty", "no frame"), ("nan", "finite")])
-def test_wrong_numbers_are_named(tmp_path: Path, kind: str, sentence: str) -> None:
-    broken = read_file(write_clip(tmp_path, 1, 1, 1, "skeleton", damaged(kind)), "skeleton")
+@pytest.mark.parametrize(
+    ("modality", "values", "sentence"),
+    [
+        ("skeleton", np.zeros((19, 3, 5)), "not 20 x 3 x T"),
+        ("skeleton", np.zeros((20, 3, 0)), "no frame"),
+        ("skeleton", np.full((20, 3, 5), np.nan), "finite"),
+        ("skeleton", np.full((20, 3, 5), 1e300), "finite"),
+        ("inertial", np.zeros((8, 5)), "8 x 5, not T x 6"),
+        ("inertial", np.zeros((0, 6)), "no frame"),
+        ("inertial", np.full((8, 6), np.nan), "finite"),
+        ("inertial", np.full((8, 6), 1e300), "finite"),
+        ("inertial", np.full((8, 6), "x", dtype=object), "of object, not an array of numbers"),
+        ("inertial", scipy.sparse.eye_array(8, 6, format="csc"), "not an array of numbers"),
+    ],
+)
+def test_wrong_numbers_are_named(tmp_path: Path, modality: str, values: np.ndarray, sentence: str) -> None:
+    broken = read_file(write_clip(tmp_path, 1, 1, 1, modality, values), modality)
     assert sentence in broken.reason  # type: ignore[union-attr]
 
 

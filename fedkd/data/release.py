@@ -18,7 +18,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float32, Shaped
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fedkd.data.check import Broken
@@ -159,6 +160,12 @@ def clips_of(dataset: str, events: Sequence[Mapping[str, R]], streams: Mapping[s
 def event_id(dataset: str, event: str) -> int:
     """The id under which every view knows an event."""
     return opaque_id(f"{dataset}/{event}")
+
+
+def single(values: ArrayLike) -> Float32[np.ndarray, "..."]:
+    """Numbers as float32, in which one too large for it is infinite: look for what is not finite after, not before."""
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype=np.float32)
 
 
 def mask(truths: Iterable[bool]) -> Bool[Tensor, "N"]:

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
-from fedkd.data.release import release_folder
+from fedkd.data.release import release_folder, single
 from fedkd.skeleton import UTD_MHAD_TO_KINECT_V1
 
 PUBLISHED_AT = "https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
@@ -133,13 +133,15 @@ def _values(path: Path, modality: str) -> Float[Tensor, "T J 3"] | str:
     array = content.get(key)
     if array is None:
         return f"it lacks the variable {key}"
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        return f"{key} is of {array.dtype}, not an array of numbers"
     if not (array.ndim == 3 and array.shape[:2] == (20, 3) if modality == "skeleton" else array.shape[1:] == (6,)):
         wanted = "20 x 3 x T" if modality == "skeleton" else "T x 6"
         return f"{key} is {' x '.join(map(str, array.shape))}, not {wanted}"
     frames = array.transpose(2, 0, 1) if modality == "skeleton" else array.reshape(-1, 2, 3)
     if len(frames) == 0:
         return f"{key} has no frame"
-    if not np.isfinite(frames.astype(np.float64)).all():
+    values = torch.from_numpy(np.ascontiguousarray(single(frames)))
+    if not values.isfinite().all():
         return f"{key} has numbers that are not finite"
-    values = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32))
     return values[:, list(UTD_MHAD_TO_KINECT_V1)] if modality == "skeleton" else values
