@@ -111,6 +111,16 @@ class TestBrokenFolders:
         report = NwUcla(str(folder)).check()
         assert report.exit_code == 0
         assert "view v03, all of it" in report.missing()
+        assert len(view_of(folder, views=["v01", "v02"]).train) == 21, "who does not need it is not kept from working"
+        with pytest.raises(UserError, match="has no clip of v03"):
+            view_of(folder, protocol="cross_view", views=["v01", "v02"])
+
+    def test_repeated_clips_are_told_by_the_camera_they_repeat(self, folder: Path) -> None:
+        for path in folder.rglob("*_v02.json"):
+            path.unlink()
+        with pytest.raises(UserError, match="has no clip of v02"):
+            view_of(folder, views=["v01", "v03"])
+        assert len(view_of(folder, views=["v01", "v03"], duplicates="keep").train) == 21
 
     @pytest.mark.filterwarnings("default")
     def test_a_thin_folder_is_no_silence(self, small: Path) -> None:
@@ -242,6 +252,8 @@ class TestFaultsOfTheRelease:
         assert len(view_of(folder, "v03").train) == 20
         assert len(view_of(folder, "v02").train) == 21
         assert len(view_of(folder, "v03", duplicates="keep").train) == 21
+        with pytest.warns(Remark, match="1 of 30 test clips repeat training clips"):
+            view_of(folder, protocol="cross_view", duplicates="keep")
         assert NwUcla(str(folder)).check().copies == {"a01_s09_e00_v03": "a01_s09_e00_v02"}
         assert "a01_s09_e00_v03 repeats a01_s09_e00_v02" in screen(NwUcla(str(folder)))
 

@@ -132,7 +132,7 @@ class NtuRgbd:
         train = split(name, "train")
         shared = mask(event in elsewhere for event in train.ids.tolist())
         view = View(name, self.classes, train, shared, split(name, "valid"), split(judge, "test"))
-        return labelled(view, share=self.labels, seed=seed)
+        return labelled(view, share=self.labels, seed=seed, across_views=self.protocol == "x_view")
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from."""

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fedkd.data.check import Broken
-from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.labelled import keep_labels, refuse_degenerate, refuse_leak
 from fedkd.data.store import Source, Store
 from fedkd.errors import UserError, remark
 from fedkd.seeding import generator, opaque_id
@@ -174,12 +174,20 @@ def mask(truths: Iterable[bool]) -> Bool[Tensor, "N"]:
 
 
 def labelled(
-    view: View, *, share: float, seed: int, may_know: Bool[Tensor, "N"] | None = None, exchanges: bool = True
+    view: View,
+    *,
+    share: float,
+    seed: int,
+    may_know: Bool[Tensor, "N"] | None = None,
+    exchanges: bool = True,
+    across_views: bool = False,
 ) -> View:
     """The view with the labels it has: of those it may know, a share, drawn by the view for itself.
 
-    Refused while every true label is still in place: a view that cannot learn or, with `exchanges`, has none to share.
+    Refused while every true label is still in place: a view that cannot learn or, with `exchanges`, has none to share;
+    and one with an event in two parts of its split, unless it is tested `across_views`, on other cameras' clips.
     """
+    refuse_leak(view, across_views=across_views)
     refuse_degenerate(view, exchanges=exchanges)
     train = view.train if may_know is None else view.train.knowing(view.train.labels.where(may_know, UNKNOWN))
     return replace(view, train=keep_labels(train, share, generator(seed, "labels", view.name)))
