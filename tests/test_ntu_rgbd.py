@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from test_store import flip
 from test_video import greys, write_video
 
 from fedkd.assemble import student_course
@@ -358,6 +359,15 @@ class TestPyskl:
         os.utime(path, (0, 0))
         with pytest.raises(UserError, match="18 of 18 clips are not prepared or have changed"):
             data.view("v01", 0)
+
+    def test_a_damaged_clip_is_named_and_made_anew(self, tmp_path: Path) -> None:
+        write_pickle(tmp_path, self.STEMS)
+        data = opened(tmp_path, source="pyskl")
+        flip(data._store().folder, self.STEMS[3])
+        assert [fault.name for fault in data.check().broken] == [self.STEMS[3]]
+        with pytest.raises(UserError, match="1 prepared clips are damaged"):
+            data.view("v01", 0)
+        assert data.prepare(quietly) == [] and data.check().broken == [] and len(data.view("v01", 0).train) == 4
 
     def test_a_prepare_that_was_killed_is_not_taken_for_the_whole(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from test_utd_mhad import write_clip
 
 from fedkd.data.depth import DepthAugment, small_clip
+from fedkd.data.release import as_prepared, prepared
 from fedkd.data.store import Store
 from fedkd.data.utd_mhad import UtdMhad
 from fedkd.errors import UserError
@@ -128,6 +130,40 @@ def test_damage_and_another_recipe_are_noticed(tmp_path: Path, files: list[Path]
     assert a_store(tmp_path, "v2").out_of_date(files) == [path.stem for path in files]
     (tmp_path / "store" / "index.json").write_text("{")
     assert store.names() == []
+
+
+def test_damaged_clips_are_made_anew_and_no_others(tmp_path: Path, files: list[Path]) -> None:
+    store, made = a_store(tmp_path), []
+
+    def counted(path: Path) -> np.ndarray | str:
+        made.append(path.stem)
+        return make(path)
+
+    store.prepare(files, make, quietly)
+    flip(tmp_path / "store", "clip2")
+    assert store.damaged() == ["clip2"] and store.out_of_date(files) == []
+    assert [fault.name for fault in as_prepared("mine", [(store, files)])[0]] == ["clip2"]
+    with pytest.raises(
+        UserError, match="1 prepared clips are damaged, first clip2; run `fedkd data prepare mine` again"
+    ):
+        prepared("mine", store, files)
+    store.prepare(files, counted, quietly)
+    assert made == ["clip2"] and store.damaged() == [] and int(store.clips()["clip2"][0, 0]) == 2
+    assert as_prepared("mine", [(store, files)]) == ([], []) and len(prepared("mine", store, files)) == 4
+
+
+def flip(folder: Path, name: str) -> None:
+    """One bit of a prepared clip turns over."""
+    row = json.loads((folder / "index.json").read_bytes())["rows"][name]["row"]
+    array = np.load(folder / "clips.npy", mmap_mode="r+")
+    array[row].view(np.uint8).reshape(-1)[0] ^= 1
+    array.flush()
+
+
+def test_a_place_below_a_file_is_one_sentence(tmp_path: Path, files: list[Path]) -> None:
+    with pytest.raises(UserError, match=r"cannot lie in .*clip0.bin/store: Not a directory; set data.prepared_dir="):
+        a_store(files[0]).prepare(files, make, quietly)
+    assert a_store(files[0]).names() == []
 
 
 def test_numbers_of_another_kind_keep_their_bits(tmp_path: Path, files: list[Path]) -> None:

@@ -102,10 +102,10 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
             f"{dataset}: {len(broken)} recordings are broken, first {broken[0].name}: {broken[0].reason}; copy them "
             f"again and {again}."
         )
-    if damaged := kept.damaged():
+    if spoilt := kept.damaged():
         raise UserError(
-            f"{dataset}: {len(damaged)} prepared clips are damaged, first {damaged[0]}; "
-            f"remove {kept.folder} and {again}."
+            f"{dataset}: {len(spoilt)} prepared clips are damaged, first {spoilt[0]}; {again} again, which makes "
+            "them anew."
         )
     clips = kept.clips()
     return {name: clips[name] for name in map(kept.named, sources)}
@@ -114,12 +114,22 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
 def as_prepared(
     dataset: str, kept: Iterable[tuple[Store, Sequence[Source]]], what: str = "files"
 ) -> tuple[list[Broken], list[str]]:
-    """For a check, which opens none of them: sources that `prepare` could not read, a note on those it has not read."""
+    """For a check, which opens no source: those that `prepare` could not read or whose prepared clip is damaged, a note
+    on those it has not read.
+    """
     broken, waiting = [], 0
     for store, sources in kept:
-        broken += store.broken(sources)
-        waiting += len(store.out_of_date(sources))
+        stale = store.out_of_date(sources)
+        broken += [*store.broken(sources), *damaged(dataset, store, sources, without=stale)]
+        waiting += len(stale)
     return broken, [f"{waiting} {what} not read yet: `fedkd data prepare {dataset}` reads them once"] if waiting else []
+
+
+def damaged(dataset: str, kept: Store, sources: Sequence[Source], *, without: Collection[str]) -> list[Broken]:
+    """Of these sources, but those named in `without`, the ones whose prepared clip is damaged."""
+    names = {kept.named(source) for source in sources} - set(without)
+    reason = f"its prepared clip is damaged: `fedkd data prepare {dataset}` makes it anew"
+    return [Broken(name, reason) for name in kept.damaged() if name in names]
 
 
 def rows(kept: Store, clips: Mapping[str, np.ndarray], names: Sequence[str]) -> Shaped[Tensor, "N ..."]:
