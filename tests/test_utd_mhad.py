@@ -143,8 +143,49 @@ def test_a_missing_modality_and_a_wrong_folder_are_one_sentence(root: Path) -> N
         path.unlink()
     with pytest.raises(UserError, match=r"finds no Inertial/\*.mat"):
         UtdMhad(data_dir=str(root)).view("inertial", 0)
+    assert "view inertial, all of it" in UtdMhad(data_dir=str(root)).check().missing()
+    kinect = UtdMhad(data_dir=str(root), views=["kinect"])
+    assert len(kinect.view("kinect", 0).train) == 36 and len(kinect.subjects()) == 96
     with pytest.raises(UserError, match="set data_dir="):
         UtdMhad(data_dir=str(root / "utd_mhad")).view("inertial", 0)
+
+
+def test_one_event_in_two_files_is_named_and_refused(root: Path) -> None:
+    path = root / "utd_mhad" / "Inertial" / "a1_s1_t1_inertial.mat"
+    path.with_stem("a01_s1_t1_inertial").write_bytes(path.read_bytes())
+    sentence = "Inertial/a1_s1_t1_inertial.mat: it is of the same event as Inertial/a01_s1_t1_inertial.mat"
+    data = UtdMhad(data_dir=str(root))
+    assert [f"{f.name}: {f.reason}".startswith(sentence) for f in data.check().broken] == [True]
+    with pytest.raises(UserError, match=f"1 files .*{sentence}: remove one of them"):
+        data.view("inertial", 0)
+
+
+def test_one_event_in_two_videos_is_named_and_refused(root: Path) -> None:
+    whole = write_video(root / "utd_mhad" / "RGB" / "a1_s1_t1_color.avi", greys(16)).read_bytes()
+    other = root / "utd_mhad" / "RGB-part1" / "a1_s1_t1_color.avi"
+    other.parent.mkdir()
+    other.write_bytes(whole)
+    data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
+    broken = data.prepare(lambda files, count: files)
+    assert [fault.name for fault in broken] == ["RGB/a1_s1_t1_color.avi"] and data.check().pictures == broken
+    with pytest.raises(UserError, match=r"same event as RGB-part1/a1_s1_t1_color.avi: remove one of them"):
+        data.view("kinect", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.zeros((24, 32, 5), np.uint16), "nothing was measured"),
+        (np.ones((24, 32, 0), np.uint16), "24 x 32 x 0 of uint16"),
+        (np.ones((24, 32, 5)), "of float64"),
+    ],
+)
+def test_broken_depth_is_named(root: Path, values: np.ndarray, reason: str) -> None:
+    (root / "utd_mhad" / "Depth").mkdir()
+    scipy.io.savemat(root / "utd_mhad" / "Depth" / "a1_s1_t1_depth.mat", {"d_depth": values})
+    data = UtdMhad(data_dir=str(root), prepared_dir=str(root / "kept"))
+    (broken,) = data.prepare(lambda files, count: files)
+    assert reason in broken.reason and data.check().exit_code == 1
 
 
 @pytest.mark.parametrize("folder", ["RGB", "RGB-part{}"])
