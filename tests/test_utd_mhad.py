@@ -167,8 +167,8 @@ def test_one_event_in_two_videos_is_named_and_refused(root: Path) -> None:
     other.write_bytes(whole)
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
     broken = data.prepare(lambda files, count: files)
-    assert [fault.name for fault in broken] == ["RGB/a1_s1_t1_color.avi"] and data.check().pictures == broken
-    with pytest.raises(UserError, match=r"same event as RGB-part1/a1_s1_t1_color.avi: remove one of them"):
+    assert [fault.name for fault in broken] == ["RGB-part1/a1_s1_t1_color.avi"] and data.check().pictures == broken
+    with pytest.raises(UserError, match=r"same event as RGB/a1_s1_t1_color.avi: remove one of them"):
         data.view("kinect", 0)
 
 
