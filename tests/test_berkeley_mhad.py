@@ -56,7 +56,7 @@ def write_depth(root: Path, kinect: int, subject: int, action: int, repetition: 
     return path
 
 
-def quietly(paths, count):
+def quietly(paths, count, store):
     return paths
 
 

@@ -51,7 +51,7 @@ def opened(
         write, smaller = WRITTEN[name]
         root = write(tmp_path_factory.mktemp(name))
         data = build(load([f"data={name}", f"data_dir={root}", f"data.prepared_dir={root}/kept", *smaller]).data)
-        assert data.prepare(lambda files, count: files) == []
+        assert data.prepare(lambda files, count, store: files) == []
         return name, data, {view: data.view(view, 0) for view in data.view_names()}
     needed = [folder for folder in RECORDED if name.startswith(folder)]
     if needed and not Path(os.environ.get("FEDKD_DATA", ""), needed[0]).is_dir():

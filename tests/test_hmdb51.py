@@ -14,6 +14,7 @@ from test_video import greys, write_video
 
 from fedkd.data.hmdb51 import Hmdb51
 from fedkd.data.hmdb51_files import ACTIONS, LISTS, read_folder
+from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
 
 REAL = Path(os.environ.get("FEDKD_DATA", "no FEDKD_DATA"), "hmdb51")
@@ -21,7 +22,7 @@ FILMED = {"brush_hair": 0, "kick_ball": 21, "wave": 50}
 """Classes of which the small folder has videos."""
 
 
-def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+def quietly(files: Iterable[Path], count: int, store: Store) -> Iterable[Path]:
     return files
 
 

@@ -38,7 +38,7 @@ def write_reading_of(
     return path
 
 
-def quietly(paths, count):
+def quietly(paths, count, store):
     return paths
 
 

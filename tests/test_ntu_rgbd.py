@@ -34,6 +34,7 @@ from fedkd.data.ntu_rgbd_files import (
 )
 from fedkd.data.ntu_rgbd_missing import MISSING
 from fedkd.data.skeleton import centred, facing
+from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
 
 ID = 72057594037931101  # beyond 2**53: as floating-point numbers its neighbours are the same
@@ -81,7 +82,7 @@ def write_release(
     return root
 
 
-def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+def quietly(files: Iterable[Path], count: int, store: Store) -> Iterable[Path]:
     return files
 
 
@@ -376,7 +377,7 @@ class TestPyskl:
         monkeypatch.setattr("fedkd.data.store.SAVE_SECONDS", -1.0)
         data = at(tmp_path, frames=8, source="pyskl")
 
-        def dying(clips: Iterable[Any], count: int) -> Iterable[Any]:
+        def dying(clips: Iterable[Any], count: int, store: Store) -> Iterable[Any]:
             yield from list(clips)[:12]
             raise KeyboardInterrupt
 

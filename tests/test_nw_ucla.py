@@ -30,6 +30,7 @@ from fedkd.data.nw_ucla import NwUcla, subject_roles
 from fedkd.data.nw_ucla_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, VIEWS
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.skeleton_augment import SkeletonAugment, mirrored, rotations
+from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
 from fedkd.seeding import generator
 from fedkd.types import UNKNOWN, Clips, View
@@ -520,7 +521,7 @@ def write_pictures(root: Path, recordings: Iterable[Path]) -> None:
             (folder / f"frame_{frame}_tc_{9000 + 33 * frame}_skeletons.txt").touch()
 
 
-def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+def quietly(files: Iterable[Path], count: int, store: Store) -> Iterable[Path]:
     return files
 
 

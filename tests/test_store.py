@@ -18,9 +18,10 @@ from fedkd.data.store import Store
 from fedkd.data.utd_mhad import UtdMhad
 from fedkd.errors import UserError
 from fedkd.seeding import generator
+from simulations.cli import main
 
 
-def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+def quietly(files: Iterable[Path], count: int, store: Store) -> Iterable[Path]:
     return files
 
 
@@ -158,6 +159,23 @@ def flip(folder: Path, name: str) -> None:
     array = np.load(folder / "clips.npy", mmap_mode="r+")
     array[row].view(np.uint8).reshape(-1)[0] ^= 1
     array.flush()
+
+
+def test_the_command_ends_with_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for subject in (1, 2):
+        write_clip(tmp_path, 1, subject, 1, "skeleton")
+        path = tmp_path / "utd_mhad" / "Depth" / f"a1_s{subject}_t1_depth.mat"
+        path.parent.mkdir(exist_ok=True)
+        scipy.io.savemat(path, {"d_depth": np.full((24, 32, 6), 2 - subject, np.uint16)})
+    words = ["data", "prepare", "utd_mhad", f"data_dir={tmp_path}", f"data.prepared_dir={tmp_path}/kept"]
+    for made in (1, 0):
+        assert main(words) == 1
+        said = capsys.readouterr()
+        assert said.out.endswith(f"utd_mhad_depth: 1 clips are there, {made} made now, 1 broken\n")
+        assert "preparing utd_mhad_depth" in said.out and "fedkd: a1_s2_t1_depth: d_depth is 0" in said.err
+    path.unlink()
+    assert main(words) == 0
+    assert capsys.readouterr().out == "utd_mhad_depth: 1 clips are there, 0 made now, 0 broken\n"
 
 
 def test_a_place_below_a_file_is_one_sentence(tmp_path: Path, files: list[Path]) -> None:

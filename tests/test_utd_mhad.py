@@ -166,7 +166,7 @@ def test_one_event_in_two_videos_is_named_and_refused(root: Path) -> None:
     other.parent.mkdir()
     other.write_bytes(whole)
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
-    broken = data.prepare(lambda files, count: files)
+    broken = data.prepare(lambda files, count, store: files)
     assert [fault.name for fault in broken] == ["RGB-part1/a1_s1_t1_color.avi"] and data.check().pictures == broken
     with pytest.raises(UserError, match=r"same event as RGB/a1_s1_t1_color.avi: remove one of them"):
         data.view("kinect", 0)
@@ -184,7 +184,7 @@ def test_broken_depth_is_named(root: Path, values: np.ndarray, reason: str) -> N
     (root / "utd_mhad" / "Depth").mkdir()
     scipy.io.savemat(root / "utd_mhad" / "Depth" / "a1_s1_t1_depth.mat", {"d_depth": values})
     data = UtdMhad(data_dir=str(root), prepared_dir=str(root / "kept"))
-    (broken,) = data.prepare(lambda files, count: files)
+    (broken,) = data.prepare(lambda files, count, store: files)
     assert reason in broken.reason and data.check().exit_code == 1
 
 
@@ -197,7 +197,7 @@ def test_colour_videos_are_prepared_and_are_a_stream_of_the_kinect(root: Path, f
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
     with pytest.raises(UserError, match=r"16 clips are not prepared .*fedkd data prepare utd_mhad"):
         data.view("kinect", 0)
-    assert data.prepare(lambda files, count: files) == []
+    assert data.prepare(lambda files, count, store: files) == []
     train, people = data.view("kinect", 0).train, data.subjects()
     clips = train.streams["rgb"]
     assert clips.shape == (6, 16, 16, 16, 3) and clips.dtype == torch.uint8
@@ -211,7 +211,7 @@ def test_events_without_a_picture_are_counted(root: Path) -> None:
         for subject in (1, 2, 3, 5, 7):
             write_video(root / "utd_mhad" / "RGB" / f"a{action}_s{subject}_t1_color.avi", greys(16))
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
-    data.prepare(lambda files, count: files)
+    data.prepare(lambda files, count, store: files)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         view = data.view("kinect", 0)
@@ -226,7 +226,7 @@ def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> N
     (videos / "a1_s1_t2_color.avi").write_bytes(whole[: len(whole) // 2])
     write_video(videos / "a28_s1_t1_color.avi", greys(8))
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
-    broken = {fault.name: fault.reason for fault in data.prepare(lambda files, count: files)}
+    broken = {fault.name: fault.reason for fault in data.prepare(lambda files, count, store: files)}
     assert "truncated" in broken["a1_s1_t2_color"] and "its name" in broken["a28_s1_t1_color"]
     report = data.check()
     assert {fault.name for fault in report.pictures} == set(broken) and report.exit_code == 1 and not report.notes
@@ -235,7 +235,7 @@ def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> N
         data.view("kinect", 0)
     (videos / "a28_s1_t1_color.avi").unlink()
     (videos / "a1_s1_t2_color.avi").write_bytes(whole)
-    assert data.prepare(lambda files, count: files) == []
+    assert data.prepare(lambda files, count, store: files) == []
 
 
 def test_pictures_that_were_not_read_are_counted_by_the_check(root: Path) -> None:
@@ -243,7 +243,7 @@ def test_pictures_that_were_not_read_are_counted_by_the_check(root: Path) -> Non
     (root / "utd_mhad" / "Depth" / "a1_s1_t1_depth.mat").write_bytes(b"junk")
     data = UtdMhad(data_dir=str(root), prepared_dir=str(root / "kept"))
     assert data.check().notes == ["1 picture files not read yet: `fedkd data prepare utd_mhad` reads them once"]
-    data.prepare(lambda files, count: files)
+    data.prepare(lambda files, count, store: files)
     assert "a1_s1_t1_depth" in [fault.name for fault in data.check().pictures] and not data.check().notes
 
 
@@ -251,7 +251,7 @@ def test_colours_without_a_file_or_a_kinect_are_one_sentence(root: Path) -> None
     with pytest.raises(UserError, match=r"no file .*RGB.*unpack"):
         UtdMhad(data_dir=str(root), rgb=True).view("kinect", 0)
     with pytest.raises(UserError, match=r"no file Depth.* or RGB"):
-        UtdMhad(data_dir=str(root)).prepare(lambda files, count: files)
+        UtdMhad(data_dir=str(root)).prepare(lambda files, count, store: files)
     with pytest.raises(UserError, match="belong to the kinect's host"):
         UtdMhad(data_dir=str(root), rgb=True, views=["inertial"])
 

@@ -39,8 +39,8 @@ class Source(Protocol):
         """Size and time of the file."""
 
 
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-"""(sources, how many) -> the same sources, while somebody shows how far it is."""
+Progress = Callable[[Iterable[Any], int, "Store"], Iterable[Any]]
+"""(sources, how many, the store that makes them) -> the same sources, while somebody shows how far it is."""
 
 Make = Callable[[Any], "Shaped[np.ndarray, '...'] | str"]
 """source -> its clip, of the store's shape and dtype, or the reason why it holds none."""
@@ -83,7 +83,7 @@ class Store:
             for path in paths
             if (name := self.named(path)) in damaged or not _fresh(rows[name], path) or rows[name]["broken"]
         ]
-        for path in progress(stale, len(stale)):
+        for path in progress(stale, len(stale), self):
             clip = make(path)
             name = self.named(path)
             entry = rows[name] | {"stamp": _stamp(path)}
