@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
 from fedkd.config import as_string, build, expand, load, options
 from fedkd.data.check import DataReport, render
+from fedkd.data.store import Store
 from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import load as read
@@ -196,13 +198,28 @@ def _data(asked: argparse.Namespace) -> int:
         print(path)
         return 0
     if asked.what == "prepare":
-        broken = data.prepare(lambda files, count: track(files, f"preparing {asked.name}", count))
-        for fault in broken:
-            print(f"fedkd: {fault.name}: {fault.reason}", file=sys.stderr)
-        return int(bool(broken))
+        return _prepare(data)
     found: DataReport = data.check()
     Console(highlight=False).print(render(found))
     return found.exit_code
+
+
+def _prepare(data: Any) -> int:
+    """Show how far each store of clips is, then what is in it; name the broken recordings."""
+    made: list[tuple[Store, int]] = []
+
+    def shown(sources: Iterable[Any], count: int, store: Store) -> Iterable[Any]:
+        made.append((store, count))
+        return track(sources, f"preparing {store.folder.name}", count) if count else sources
+
+    broken = data.prepare(shown)
+    for fault in broken:
+        print(f"fedkd: {fault.name}: {fault.reason}", file=sys.stderr)
+    for store, count in made:
+        there = len(store.names())
+        unmade = len(store.begun()) - there
+        print(f"{store.folder.name}: {there} clips are there, {count - unmade} made now, {unmade} broken")
+    return int(bool(broken))
 
 
 def _study(asked: argparse.Namespace) -> int:

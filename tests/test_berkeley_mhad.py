@@ -14,6 +14,7 @@ from fedkd.data.berkeley_mhad import BerkeleyMhad
 from fedkd.data.berkeley_mhad_files import ACTIONS, SENSORS, Recording, at_even_times, read_file
 from fedkd.data.berkeley_mhad_kinect import read_pgm
 from fedkd.data.berkeley_mhad_mocap import Pose, read_pose
+from fedkd.data.check import Broken
 from fedkd.data.pool import pool
 from fedkd.errors import Remark, UserError
 from fedkd.results import load as read
@@ -55,7 +56,7 @@ def write_depth(root: Path, kinect: int, subject: int, action: int, repetition: 
     return path
 
 
-def quietly(paths, count):
+def quietly(paths, count, store):
     return paths
 
 
@@ -116,14 +117,39 @@ def test_clips_are_resampled_by_their_times() -> None:
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("1 2 3\n", "not 4"), ("", "not 4"), ("1 2 3 x\n", "no table"), ("nan 1 2 3\n", "finite")],
+    [
+        ("1 2 3\n", "not 4"),
+        ("", "not 4"),
+        ("1 2 3 x\n", "no table"),
+        ("nan 1 2 3\n", "finite"),
+        ("1e300 1 2 3\n", "finite"),
+        ("1 2 3 1309539264.1\n1 2 3 1309539264.2", "last line does not end"),
+        ("1 2 3 1309539264.1\n1 2 3 13095\n", "its times are 1.31e+09 s apart"),
+    ],
 )
-@pytest.mark.filterwarnings("ignore:loadtxt")
+@pytest.mark.filterwarnings("error")
 def test_broken_files_are_named(root: Path, content: str, sentence: str) -> None:
     path = write_clip(root, "h02", 1, 1, 1)
     path.write_text(content)
     assert sentence in read_file(path).reason  # type: ignore[union-attr]
     with pytest.raises(UserError, match=path.name):
+        BerkeleyMhad(data_dir=str(root)).view("h01", 0)
+
+
+def test_a_file_cut_anywhere_is_named(root: Path) -> None:
+    path = write_clip(root, "h02", 1, 1, 1)
+    whole = path.read_text()
+    for cut in range(len(whole) - 60, len(whole)):
+        path.write_text(whole[:cut])
+        assert isinstance(read_file(path), Recording) == (whole[cut - 1] == "\n"), "but between two lines"
+
+
+@pytest.mark.parametrize("name", ["acc_h02_s01_a12_r01", "acc_h02_s13_a01_r01", "acc_h02_s01_a01_r06"])
+def test_a_clip_that_the_data_set_does_not_have_is_named(root: Path, name: str) -> None:
+    path = write_clip(root, "h02", 1, 1, 1)
+    path.rename(path.with_stem(name))
+    assert isinstance(read_file(path.with_stem(name)), Broken)
+    with pytest.raises(UserError, match=f"1 files .*{name}"):
         BerkeleyMhad(data_dir=str(root)).view("h01", 0)
 
 

@@ -85,6 +85,7 @@ def test_places_agree_with_scipys_turns(tmp_path: Path) -> None:
             for time in ("0.0", "-0.002", "inf", "nan")
         ),
         (lambda text: text.replace(" 0.000000 \n", " nan \n"), "not finite"),
+        (lambda text: text.replace("OFFSET 0", "OFFSET 1e300", 1), "not finite"),
         (lambda text: text.replace(" 0.000000 \n", " x \n"), "no whole BVH file"),
     ],
 )

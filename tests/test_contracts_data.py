@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import test_ntu_rgbd
 import torch
 
 from fedkd.config import build, load, options
+from fedkd.data.labelled import refuse_leak
+from fedkd.data.release import labelled
+from fedkd.data.tiny import Tiny
 from fedkd.errors import UserError
 from fedkd.types import UNKNOWN, View
 
@@ -47,7 +51,7 @@ def opened(
         write, smaller = WRITTEN[name]
         root = write(tmp_path_factory.mktemp(name))
         data = build(load([f"data={name}", f"data_dir={root}", f"data.prepared_dir={root}/kept", *smaller]).data)
-        assert data.prepare(lambda files, count: files) == []
+        assert data.prepare(lambda files, count, store: files) == []
         return name, data, {view: data.view(view, 0) for view in data.view_names()}
     needed = [folder for folder in RECORDED if name.startswith(folder)]
     if needed and not Path(os.environ.get("FEDKD_DATA", ""), needed[0]).is_dir():
@@ -65,6 +69,18 @@ def test_views_are_in_name_order_and_filmed_what_they_share(opened: tuple) -> No
         others = [other.train.ids for other in views.values() if other is not view]
         elsewhere = torch.cat([torch.empty(0, dtype=torch.int64), *others])
         assert torch.isin(view.train.ids[view.shared], elsewhere).all()
+
+
+def test_a_split_that_would_leak_is_refused() -> None:
+    view = Tiny().view("v01", 0)
+    refuse_leak(view)
+    for part, others in (("valid", "train and valid"), ("test", "train and test")):
+        leaking = replace(view, **{part: view.train.rows(torch.arange(3))})
+        with pytest.raises(UserError, match=rf"its {others} clips to be of different events, got 3 events in both"):
+            labelled(leaking, share=1.0, seed=0)
+    labelled(leaking, share=1.0, seed=0, across_views=True)
+    with pytest.raises(UserError, match="valid and test"):
+        labelled(replace(view, valid=view.test), share=1.0, seed=0, across_views=True)
 
 
 def test_people_in_training_are_in_no_exam(opened: tuple) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from test_video import greys, write_video
 
 from fedkd.data.hmdb51 import Hmdb51
 from fedkd.data.hmdb51_files import ACTIONS, LISTS, read_folder
+from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
 
 REAL = Path(os.environ.get("FEDKD_DATA", "no FEDKD_DATA"), "hmdb51")
@@ -20,7 +22,7 @@ FILMED = {"brush_hair": 0, "kick_ball": 21, "wave": 50}
 """Classes of which the small folder has videos."""
 
 
-def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+def quietly(files: Iterable[Path], count: int, store: Store) -> Iterable[Path]:
     return files
 
 
@@ -115,6 +117,21 @@ def test_clips_that_are_listed_and_missing_are_counted(root: Path) -> None:
     with pytest.warns(Remark, match="8 of 9 published clips of split1"):
         assert len(data.view("camera", 0).train) == 5
     assert "split1: 1 listed clips are missing, 0 films or uploads are on both sides" in data.check().notes
+
+
+def test_videos_of_no_list_and_of_no_class_are_named(root: Path) -> None:
+    wave = root / "hmdb51" / "wave"
+    sorted(wave.iterdir())[0].rename(wave / "Film 9_wave_f_cm_np1_fr_med_0.avi")
+    (root / "hmdb51" / "kick_ball").rename(root / "hmdb51" / "kick ball")
+    data = prepared(root)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert len(data.view("camera", 0).train) == 3
+    for sentence in ("1 of 8 videos", "1 folders", "left out, first kick ball"):
+        assert any(sentence in str(remark.message) for remark in said), sentence
+    report = data.check()
+    assert [fault.name for fault in report.broken] == ["kick ball"] and report.exit_code == 1
+    assert {f"split{n}: 1 videos are in no list" for n in (1, 2, 3)} <= set(report.notes)
 
 
 def test_sources_on_both_sides_are_counted(root: Path) -> None:

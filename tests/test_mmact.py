@@ -38,7 +38,7 @@ def write_reading_of(
     return path
 
 
-def quietly(paths, count):
+def quietly(paths, count, store):
     return paths
 
 
@@ -220,6 +220,7 @@ def test_one_performance_twice_is_named(worn: Path) -> None:
         ("20181016_13:33:45.170,1,2,3\n20181016_13:33:45.180,1,2", "row 2 of 2"),
         ("20181016_13:33:45.170,1,2,3\n20181016_13:3", "row 2 of 2"),
         ("20181016_13:33:45.170,1,nan,3\n", "not finite"),
+        ("20181016_13:33:45.170,1,1e300,3\n", "not finite"),
         ("20181016_13:33:45.170,1,x,3\n", "no table"),
         ("20181016_13:61:45.170,1,2,3\n", "no table"),
         ("time,x,y,z\n", "no row"),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from test_store import flip
 from test_video import greys, write_video
 
 from fedkd.assemble import student_course
@@ -33,6 +34,7 @@ from fedkd.data.ntu_rgbd_files import (
 )
 from fedkd.data.ntu_rgbd_missing import MISSING
 from fedkd.data.skeleton import centred, facing
+from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
 
 ID = 72057594037931101  # beyond 2**53: as floating-point numbers its neighbours are the same
@@ -80,7 +82,7 @@ def write_release(
     return root
 
 
-def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+def quietly(files: Iterable[Path], count: int, store: Store) -> Iterable[Path]:
     return files
 
 
@@ -116,6 +118,7 @@ class TestFiles:
             (text([[(ID, STANDING)]] * 2).replace(b"2\n", b"1\n", 1), "it goes on after its 1 frames"),
             (text([[(ID, STANDING[:20])]]), "frame 0 has a body of 20 joints, not 25"),
             (text([[(ID, np.where(STANDING == 3.0, np.nan, STANDING))]]), "a coordinate is not finite"),
+            (text([[(ID, np.where(STANDING == 3.0, 1e300, STANDING))]]), "a coordinate is not finite"),
             (text([[(ID, STANDING)]]).replace(b" 191.8 ", b" ", 1), "line 5 has 11 numbers, not 12"),
             (text([[(ID, STANDING)]]).replace(b"-0.2 -0.9", b"-0.2 here", 1), "could not convert"),
             (bytes(range(256)) * 9, "line 1 is no count"),
@@ -358,6 +361,15 @@ class TestPyskl:
         with pytest.raises(UserError, match="18 of 18 clips are not prepared or have changed"):
             data.view("v01", 0)
 
+    def test_a_damaged_clip_is_named_and_made_anew(self, tmp_path: Path) -> None:
+        write_pickle(tmp_path, self.STEMS)
+        data = opened(tmp_path, source="pyskl")
+        flip(data._store().folder, self.STEMS[3])
+        assert [fault.name for fault in data.check().broken] == [self.STEMS[3]]
+        with pytest.raises(UserError, match="1 prepared clips are damaged"):
+            data.view("v01", 0)
+        assert data.prepare(quietly) == [] and data.check().broken == [] and len(data.view("v01", 0).train) == 4
+
     def test_a_prepare_that_was_killed_is_not_taken_for_the_whole(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -365,7 +377,7 @@ class TestPyskl:
         monkeypatch.setattr("fedkd.data.store.SAVE_SECONDS", -1.0)
         data = at(tmp_path, frames=8, source="pyskl")
 
-        def dying(clips: Iterable[Any], count: int) -> Iterable[Any]:
+        def dying(clips: Iterable[Any], count: int, store: Store) -> Iterable[Any]:
             yield from list(clips)[:12]
             raise KeyboardInterrupt
 
@@ -381,6 +393,7 @@ class TestPyskl:
             ({"label": 7}, "its label is 7, its name says 0"),
             ({"keypoint": np.zeros((1, 4, 17, 2), np.float32)}, r"its keypoint is [1, 4, 17, 2], not [M T 25 3]"),
             ({"keypoint": np.full((1, 4, 25, 3), np.nan)}, "not finite"),
+            ({"keypoint": np.full((1, 4, 25, 3), 1e300)}, "not finite"),
             ({"keypoint": np.zeros((1, 4, 25, 3), int)}, "no array 'keypoint' of floating-point numbers"),
             ({"keypoint": None}, "no array 'keypoint' of floating-point numbers"),
             ({"keypoint": np.zeros((2, 4, 25, 3))}, "no frame has a body"),

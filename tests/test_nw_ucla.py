@@ -30,6 +30,7 @@ from fedkd.data.nw_ucla import NwUcla, subject_roles
 from fedkd.data.nw_ucla_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, VIEWS
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.skeleton_augment import SkeletonAugment, mirrored, rotations
+from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
 from fedkd.seeding import generator
 from fedkd.types import UNKNOWN, Clips, View
@@ -111,6 +112,16 @@ class TestBrokenFolders:
         report = NwUcla(str(folder)).check()
         assert report.exit_code == 0
         assert "view v03, all of it" in report.missing()
+        assert len(view_of(folder, views=["v01", "v02"]).train) == 21, "who does not need it is not kept from working"
+        with pytest.raises(UserError, match="has no clip of v03"):
+            view_of(folder, protocol="cross_view", views=["v01", "v02"])
+
+    def test_repeated_clips_are_told_by_the_camera_they_repeat(self, folder: Path) -> None:
+        for path in folder.rglob("*_v02.json"):
+            path.unlink()
+        with pytest.raises(UserError, match="has no clip of v02"):
+            view_of(folder, views=["v01", "v03"])
+        assert len(view_of(folder, views=["v01", "v03"], duplicates="keep").train) == 21
 
     @pytest.mark.filterwarnings("default")
     def test_a_thin_folder_is_no_silence(self, small: Path) -> None:
@@ -124,6 +135,7 @@ class TestBrokenFolders:
             ({"skeletons": []}, r"T >= 1"),
             ({"skeletons": [[[0.0] * 3] * 20, [[0.0] * 3] * 19]}, "frames differ in shape"),
             ({"skeletons": np.full((4, 20, 3), np.nan).tolist()}, "not finite"),
+            ({"skeletons": np.full((4, 20, 3), 1e300).tolist()}, "not finite"),
             ({"skeletons": [[["x"] * 3] * 20]}, "no number"),
             ({"label": 2}, "its label is 2, its name says 1"),
             ({"file_name": "a01_s01_e09_v02"}, "it says its name is"),
@@ -241,6 +253,8 @@ class TestFaultsOfTheRelease:
         assert len(view_of(folder, "v03").train) == 20
         assert len(view_of(folder, "v02").train) == 21
         assert len(view_of(folder, "v03", duplicates="keep").train) == 21
+        with pytest.warns(Remark, match="1 of 30 test clips repeat training clips"):
+            view_of(folder, protocol="cross_view", duplicates="keep")
         assert NwUcla(str(folder)).check().copies == {"a01_s09_e00_v03": "a01_s09_e00_v02"}
         assert "a01_s09_e00_v03 repeats a01_s09_e00_v02" in screen(NwUcla(str(folder)))
 
@@ -507,7 +521,7 @@ def write_pictures(root: Path, recordings: Iterable[Path]) -> None:
             (folder / f"frame_{frame}_tc_{9000 + 33 * frame}_skeletons.txt").touch()
 
 
-def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+def quietly(files: Iterable[Path], count: int, store: Store) -> Iterable[Path]:
     return files
 
 

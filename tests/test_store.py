@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,13 +13,15 @@ import torch
 from test_utd_mhad import write_clip
 
 from fedkd.data.depth import DepthAugment, small_clip
+from fedkd.data.release import as_prepared, prepared
 from fedkd.data.store import Store
 from fedkd.data.utd_mhad import UtdMhad
 from fedkd.errors import UserError
 from fedkd.seeding import generator
+from simulations.cli import main
 
 
-def quietly(files: Iterable[Path], count: int) -> Iterable[Path]:
+def quietly(files: Iterable[Path], count: int, store: Store) -> Iterable[Path]:
     return files
 
 
@@ -128,6 +131,57 @@ def test_damage_and_another_recipe_are_noticed(tmp_path: Path, files: list[Path]
     assert a_store(tmp_path, "v2").out_of_date(files) == [path.stem for path in files]
     (tmp_path / "store" / "index.json").write_text("{")
     assert store.names() == []
+
+
+def test_damaged_clips_are_made_anew_and_no_others(tmp_path: Path, files: list[Path]) -> None:
+    store, made = a_store(tmp_path), []
+
+    def counted(path: Path) -> np.ndarray | str:
+        made.append(path.stem)
+        return make(path)
+
+    store.prepare(files, make, quietly)
+    flip(tmp_path / "store", "clip2")
+    assert store.damaged() == ["clip2"] and store.out_of_date(files) == []
+    assert [fault.name for fault in as_prepared("mine", [(store, files)])[0]] == ["clip2"]
+    with pytest.raises(
+        UserError, match="1 prepared clips are damaged, first clip2; run `fedkd data prepare mine` again"
+    ):
+        prepared("mine", store, files)
+    store.prepare(files, counted, quietly)
+    assert made == ["clip2"] and store.damaged() == [] and int(store.clips()["clip2"][0, 0]) == 2
+    assert as_prepared("mine", [(store, files)]) == ([], []) and len(prepared("mine", store, files)) == 4
+
+
+def flip(folder: Path, name: str) -> None:
+    """One bit of a prepared clip turns over."""
+    row = json.loads((folder / "index.json").read_bytes())["rows"][name]["row"]
+    array = np.load(folder / "clips.npy", mmap_mode="r+")
+    array[row].view(np.uint8).reshape(-1)[0] ^= 1
+    array.flush()
+
+
+def test_the_command_ends_with_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for subject in (1, 2):
+        write_clip(tmp_path, 1, subject, 1, "skeleton")
+        path = tmp_path / "utd_mhad" / "Depth" / f"a1_s{subject}_t1_depth.mat"
+        path.parent.mkdir(exist_ok=True)
+        scipy.io.savemat(path, {"d_depth": np.full((24, 32, 6), 2 - subject, np.uint16)})
+    words = ["data", "prepare", "utd_mhad", f"data_dir={tmp_path}", f"data.prepared_dir={tmp_path}/kept"]
+    for made in (1, 0):
+        assert main(words) == 1
+        said = capsys.readouterr()
+        assert said.out.endswith(f"utd_mhad_depth: 1 clips are there, {made} made now, 1 broken\n")
+        assert "preparing utd_mhad_depth" in said.out and "fedkd: a1_s2_t1_depth: d_depth is 0" in said.err
+    path.unlink()
+    assert main(words) == 0
+    assert capsys.readouterr().out == "utd_mhad_depth: 1 clips are there, 0 made now, 0 broken\n"
+
+
+def test_a_place_below_a_file_is_one_sentence(tmp_path: Path, files: list[Path]) -> None:
+    with pytest.raises(UserError, match=r"cannot lie in .*clip0.bin/store: Not a directory; set data.prepared_dir="):
+        a_store(files[0]).prepare(files, make, quietly)
+    assert a_store(files[0]).names() == []
 
 
 def test_numbers_of_another_kind_keep_their_bits(tmp_path: Path, files: list[Path]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 import torch
 from test_video import greys, write_video
 
@@ -107,17 +108,23 @@ def test_labels_are_drawn_by_seed_and_view(root: Path) -> None:
     assert (first >= 0).sum() == 9 and first.equal(again) and not first.equal(other)
 
 
-def damaged(kind: str) -> np.ndarray:
-    return {
-        "shape": np.zeros((19, 3, 5)),
-        "empty": np.zeros((20, 3, 0)),
-        "nan": np.full((20, 3, 5), np.nan),
-    }[kind]
-
-
-@pytest.mark.parametrize(("kind", "sentence"), [("shape", "not 20 x 3 x T"), ("empty", "no frame"), ("nan", "finite")])
-def test_wrong_numbers_are_named(tmp_path: Path, kind: str, sentence: str) -> None:
-    broken = read_file(write_clip(tmp_path, 1, 1, 1, "skeleton", damaged(kind)), "skeleton")
+@pytest.mark.parametrize(
+    ("modality", "values", "sentence"),
+    [
+        ("skeleton", np.zeros((19, 3, 5)), "not 20 x 3 x T"),
+        ("skeleton", np.zeros((20, 3, 0)), "no frame"),
+        ("skeleton", np.full((20, 3, 5), np.nan), "finite"),
+        ("skeleton", np.full((20, 3, 5), 1e300), "finite"),
+        ("inertial", np.zeros((8, 5)), "8 x 5, not T x 6"),
+        ("inertial", np.zeros((0, 6)), "no frame"),
+        ("inertial", np.full((8, 6), np.nan), "finite"),
+        ("inertial", np.full((8, 6), 1e300), "finite"),
+        ("inertial", np.full((8, 6), "x", dtype=object), "of object, not an array of numbers"),
+        ("inertial", scipy.sparse.eye_array(8, 6, format="csc"), "not an array of numbers"),
+    ],
+)
+def test_wrong_numbers_are_named(tmp_path: Path, modality: str, values: np.ndarray, sentence: str) -> None:
+    broken = read_file(write_clip(tmp_path, 1, 1, 1, modality, values), modality)
     assert sentence in broken.reason  # type: ignore[union-attr]
 
 
@@ -136,8 +143,49 @@ def test_a_missing_modality_and_a_wrong_folder_are_one_sentence(root: Path) -> N
         path.unlink()
     with pytest.raises(UserError, match=r"finds no Inertial/\*.mat"):
         UtdMhad(data_dir=str(root)).view("inertial", 0)
+    assert "view inertial, all of it" in UtdMhad(data_dir=str(root)).check().missing()
+    kinect = UtdMhad(data_dir=str(root), views=["kinect"])
+    assert len(kinect.view("kinect", 0).train) == 36 and len(kinect.subjects()) == 96
     with pytest.raises(UserError, match="set data_dir="):
         UtdMhad(data_dir=str(root / "utd_mhad")).view("inertial", 0)
+
+
+def test_one_event_in_two_files_is_named_and_refused(root: Path) -> None:
+    path = root / "utd_mhad" / "Inertial" / "a1_s1_t1_inertial.mat"
+    path.with_stem("a01_s1_t1_inertial").write_bytes(path.read_bytes())
+    sentence = "Inertial/a1_s1_t1_inertial.mat: it is of the same event as Inertial/a01_s1_t1_inertial.mat"
+    data = UtdMhad(data_dir=str(root))
+    assert [f"{f.name}: {f.reason}".startswith(sentence) for f in data.check().broken] == [True]
+    with pytest.raises(UserError, match=f"1 files .*{sentence}: remove one of them"):
+        data.view("inertial", 0)
+
+
+def test_one_event_in_two_videos_is_named_and_refused(root: Path) -> None:
+    whole = write_video(root / "utd_mhad" / "RGB" / "a1_s1_t1_color.avi", greys(16)).read_bytes()
+    other = root / "utd_mhad" / "RGB-part1" / "a1_s1_t1_color.avi"
+    other.parent.mkdir()
+    other.write_bytes(whole)
+    data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
+    broken = data.prepare(lambda files, count, store: files)
+    assert [fault.name for fault in broken] == ["RGB-part1/a1_s1_t1_color.avi"] and data.check().pictures == broken
+    with pytest.raises(UserError, match=r"same event as RGB/a1_s1_t1_color.avi: remove one of them"):
+        data.view("kinect", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.zeros((24, 32, 5), np.uint16), "nothing was measured"),
+        (np.ones((24, 32, 0), np.uint16), "24 x 32 x 0 of uint16"),
+        (np.ones((24, 32, 5)), "of float64"),
+    ],
+)
+def test_broken_depth_is_named(root: Path, values: np.ndarray, reason: str) -> None:
+    (root / "utd_mhad" / "Depth").mkdir()
+    scipy.io.savemat(root / "utd_mhad" / "Depth" / "a1_s1_t1_depth.mat", {"d_depth": values})
+    data = UtdMhad(data_dir=str(root), prepared_dir=str(root / "kept"))
+    (broken,) = data.prepare(lambda files, count, store: files)
+    assert reason in broken.reason and data.check().exit_code == 1
 
 
 @pytest.mark.parametrize("folder", ["RGB", "RGB-part{}"])
@@ -149,7 +197,7 @@ def test_colour_videos_are_prepared_and_are_a_stream_of_the_kinect(root: Path, f
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
     with pytest.raises(UserError, match=r"16 clips are not prepared .*fedkd data prepare utd_mhad"):
         data.view("kinect", 0)
-    assert data.prepare(lambda files, count: files) == []
+    assert data.prepare(lambda files, count, store: files) == []
     train, people = data.view("kinect", 0).train, data.subjects()
     clips = train.streams["rgb"]
     assert clips.shape == (6, 16, 16, 16, 3) and clips.dtype == torch.uint8
@@ -163,7 +211,7 @@ def test_events_without_a_picture_are_counted(root: Path) -> None:
         for subject in (1, 2, 3, 5, 7):
             write_video(root / "utd_mhad" / "RGB" / f"a{action}_s{subject}_t1_color.avi", greys(16))
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
-    data.prepare(lambda files, count: files)
+    data.prepare(lambda files, count, store: files)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         view = data.view("kinect", 0)
@@ -178,7 +226,7 @@ def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> N
     (videos / "a1_s1_t2_color.avi").write_bytes(whole[: len(whole) // 2])
     write_video(videos / "a28_s1_t1_color.avi", greys(8))
     data = UtdMhad(data_dir=str(root), rgb=True, side=16, prepared_dir=str(root / "kept"))
-    broken = {fault.name: fault.reason for fault in data.prepare(lambda files, count: files)}
+    broken = {fault.name: fault.reason for fault in data.prepare(lambda files, count, store: files)}
     assert "truncated" in broken["a1_s1_t2_color"] and "its name" in broken["a28_s1_t1_color"]
     report = data.check()
     assert {fault.name for fault in report.pictures} == set(broken) and report.exit_code == 1 and not report.notes
@@ -187,7 +235,7 @@ def test_a_broken_or_misnamed_colour_video_is_named_and_refused(root: Path) -> N
         data.view("kinect", 0)
     (videos / "a28_s1_t1_color.avi").unlink()
     (videos / "a1_s1_t2_color.avi").write_bytes(whole)
-    assert data.prepare(lambda files, count: files) == []
+    assert data.prepare(lambda files, count, store: files) == []
 
 
 def test_pictures_that_were_not_read_are_counted_by_the_check(root: Path) -> None:
@@ -195,7 +243,7 @@ def test_pictures_that_were_not_read_are_counted_by_the_check(root: Path) -> Non
     (root / "utd_mhad" / "Depth" / "a1_s1_t1_depth.mat").write_bytes(b"junk")
     data = UtdMhad(data_dir=str(root), prepared_dir=str(root / "kept"))
     assert data.check().notes == ["1 picture files not read yet: `fedkd data prepare utd_mhad` reads them once"]
-    data.prepare(lambda files, count: files)
+    data.prepare(lambda files, count, store: files)
     assert "a1_s1_t1_depth" in [fault.name for fault in data.check().pictures] and not data.check().notes
 
 
@@ -203,7 +251,7 @@ def test_colours_without_a_file_or_a_kinect_are_one_sentence(root: Path) -> None
     with pytest.raises(UserError, match=r"no file .*RGB.*unpack"):
         UtdMhad(data_dir=str(root), rgb=True).view("kinect", 0)
     with pytest.raises(UserError, match=r"no file Depth.* or RGB"):
-        UtdMhad(data_dir=str(root)).prepare(lambda files, count: files)
+        UtdMhad(data_dir=str(root)).prepare(lambda files, count, store: files)
     with pytest.raises(UserError, match="belong to the kinect's host"):
         UtdMhad(data_dir=str(root), rgb=True, views=["inertial"])
 

@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedkd.data.release import single
+
 AXES = "XYZ"
 _NODE = re.compile(
     r"(?:ROOT|JOINT|End)\s+(\S+)\s*\{\s*OFFSET\s+(\S+)\s+(\S+)\s+(\S+)"
@@ -65,7 +67,8 @@ def positions(path: Path, names: Sequence[str], hertz: float) -> Float[Tensor, "
     if missing := [name for name in names if name not in {joint.name for joint in joints}]:
         return f"its skeleton lacks {', '.join(missing)}"
     places = dict(zip((joint.name for joint in joints), placed(joints, values), strict=True))
-    return torch.from_numpy(np.stack([places[name] for name in names], axis=1).astype(np.float32))
+    found = torch.from_numpy(single(np.stack([places[name] for name in names], axis=1)))
+    return found if found.isfinite().all() else "its joints have places that are not finite"
 
 
 def hierarchy(text: str) -> list[Joint]:

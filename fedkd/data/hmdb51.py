@@ -34,6 +34,7 @@ from fedkd.data.hmdb51_files import (
     read_folder,
     read_split,
     sources_on_both_sides,
+    strays,
 )
 from fedkd.data.release import (
     as_prepared,
@@ -49,6 +50,7 @@ from fedkd.data.release import (
 )
 from fedkd.data.store import Progress, Store
 from fedkd.data.video import rgb_store, sampled
+from fedkd.errors import remark
 from fedkd.types import Clips, View
 
 VIEW = "camera"
@@ -113,6 +115,8 @@ class Hmdb51:
             lists += [fault for fault in faults if fault not in lists]
             absent = len({event for event, role in roles.items() if role != "unused"} - {r.event for r in recordings})
             both = len(sources_on_both_sides(recordings, roles))
+            unlisted = sum(r.event not in roles for r in recordings)
+            notes += [f"{split}: {unlisted} videos are in no list"] if unlisted else []
             notes += [f"{split}: {absent} listed clips are missing, {both} films or uploads are on both sides"]
         lost = {fault.name for fault in broken}
         facts = [ClipFact(VIEW, r.event, self.classes[r.label], "not told") for r in recordings if r.event not in lost]
@@ -122,7 +126,7 @@ class Hmdb51:
             (VIEW,),
             facts,
             PUBLISHED_CLIPS,
-            broken=broken,
+            broken=[*strays(folder), *broken],
             lists=lists,
             notes=[*notes, *waiting],
         )
@@ -146,12 +150,16 @@ class Hmdb51:
 
 
 def usable(folder: Path, split: str) -> dict[str, list[Recording]]:
-    """The videos of each part of a split; faulty lists are refused, missing videos named."""
+    """The videos of each part of a split; faulty lists are refused, videos that are missing or in no part named."""
     roles, broken = read_split(folder, split)
     refuse_broken("hmdb51", folder, broken)
     recordings = read_folder(folder)
     parts = {part: [r for r in recordings if roles.get(r.event) == part] for part in ("train", "valid", "test")}
     listed, there = sum(role != "unused" for role in roles.values()), sum(map(len, parts.values()))
+    if unlisted := sum(r.event not in roles for r in recordings):
+        remark(f"hmdb51: {unlisted} of {len(recordings)} videos of {folder} are in no list of {split} and left out")
+    if astray := strays(folder):
+        remark(f"hmdb51: {len(astray)} folders of {folder} are no class and left out, first {astray[0].name}")
     remark_thin("hmdb51", there, listed, f"clips of {split}", folder)
     return parts
 

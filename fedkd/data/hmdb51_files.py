@@ -64,6 +64,12 @@ def read_folder(folder: Path) -> list[Recording]:
     ]
 
 
+def strays(folder: Path) -> list[Broken]:
+    """Folders of videos that are no class of the data set."""
+    found = sorted({path.parent.name for path in folder.glob("*/*.avi")} - set(ACTIONS))
+    return [Broken(name, "this folder of videos is none of the 51 classes: rename or remove it") for name in found]
+
+
 def named(path: Path) -> str:
     """A video's event."""
     return f"{path.parent.name}/{path.stem}"

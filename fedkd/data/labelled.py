@@ -22,6 +22,17 @@ def keep_labels(clips: Clips, share: float, generator: torch.Generator) -> Clips
     return clips.knowing(labels)
 
 
+def refuse_leak(view: View, *, across_views: bool = False) -> None:
+    """A UserError for a view with one event in two parts of its split; `across_views`, the test's may be training's."""
+    parts = {"train": view.train, "valid": view.valid, "test": view.test}
+    for one, other in (("train", "valid"), ("valid", "test"), *(() if across_views else [("train", "test")])):
+        if both := int(torch.isin(parts[one].ids, parts[other].ids).sum()):
+            raise UserError(
+                f"View {view.name} needs its {one} and {other} clips to be of different events, got {both} events in "
+                "both: its figures would be of what it learned by heart; correct the split."
+            )
+
+
 def refuse_degenerate(*views: View, exchanges: bool = True) -> None:
     """A UserError for a view that cannot learn, cannot be tested, or (with `exchanges`) has nothing to exchange.
 

@@ -143,7 +143,8 @@ class MMAct:
         train, valid = (self._clips(name, split[part], found) for part in ("train", "valid"))
         test = self._clips(self._tests(name), split["test"], found)
         view = View(name, self.classes, train, shared, valid, test)
-        return labelled(view, share=self.labels, seed=seed, exchanges=len(self.view_names()) > 1)
+        exchanges, across = len(self.view_names()) > 1, self.protocol == "cross_view"
+        return labelled(view, share=self.labels, seed=seed, exchanges=exchanges, across_views=across)
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from."""

@@ -32,7 +32,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fedkd.data.check import Broken
-from fedkd.data.release import release_folder
+from fedkd.data.release import release_folder, single
 
 PUBLISHED_AT = "https://mmact19.github.io/2019/"
 CAMERAS = ("cam1", "cam2", "cam3", "cam4")
@@ -155,7 +155,7 @@ def rows(path: Path) -> tuple[Float[np.ndarray, "T"], Float[np.ndarray, "T 3"]] 
         values = np.array([row[1:] for row in table], dtype=np.float64)
     except ValueError as error:
         return f"it is no table of times and numbers: {error}"
-    if not np.isfinite(values).all():
+    if not np.isfinite(single(values)).all():
         return "it has numbers that are not finite"
     seconds, first = np.unique(times.astype(np.int64) / 1e6, return_index=True)
     return seconds, values[first]

@@ -49,7 +49,7 @@ from fedkd.data.ntu_rgbd_files import (
 from fedkd.data.ntu_rgbd_npz import npz_of, rows_of
 from fedkd.data.ntu_rgbd_pyskl import annotations_of, pickle_of
 from fedkd.data.ntu_rgbd_rgb import SUFFIX, colour_store, prepare_rgb, video_faults, videos_of
-from fedkd.data.release import check_settings, labelled, mask, prepared, remark_thin, require_view, rows
+from fedkd.data.release import check_settings, damaged, labelled, mask, prepared, remark_thin, require_view, rows
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress, Store, place
 from fedkd.errors import UserError, remark
@@ -132,7 +132,7 @@ class NtuRgbd:
         train = split(name, "train")
         shared = mask(event in elsewhere for event in train.ids.tolist())
         view = View(name, self.classes, train, shared, split(name, "valid"), split(judge, "test"))
-        return labelled(view, share=self.labels, seed=seed)
+        return labelled(view, share=self.labels, seed=seed, across_views=self.protocol == "x_view")
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from."""
@@ -148,6 +148,7 @@ class NtuRgbd:
         unread = [clip for clip in there if clip.stem in stale]
         broken = [fault for clip in unread if isinstance(fault := self._read(clip), Broken)]
         broken += store.broken(clip for clip in there if clip.stem not in stale)
+        broken += damaged(self.name, store, there, without=stale)
         names = sorted(self._named(there, {Path(fault.name).stem for fault in broken}).values(), key=lambda n: n.action)
         listed = len(files_of(self.data_dir)) - len(there) if self.source == "skeletons" else 0
         notes = [f"{listed} clips are on the authors' list of missing skeletons and left out"] if listed else []
@@ -167,7 +168,9 @@ class NtuRgbd:
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the clips that are not there yet, of all 120 classes, skeletons first; the files that hold none."""
-        broken = self._store().prepare(self._sources(), self._make, progress)
+        spoilt = self.source != "skeletons" and self._store().damaged()
+        sources = IN_ONE_FILE[self.source][1](self._file()) if spoilt else self._sources()
+        broken = self._store().prepare(sources, self._make, progress)
         return broken + prepare_rgb(self._folder(), self.prepared_dir, self.side, progress)
 
     def _store(self) -> Store:

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from fedkd.data.check import Broken
 from fedkd.data.ntu_rgbd_missing import MISSING
-from fedkd.data.release import release_folder
+from fedkd.data.release import release_folder, single
 from fedkd.seeding import opaque_number
 
 PUBLISHED_AT = "https://rose1.ntu.edu.sg/dataset/actionRecognition"
@@ -213,7 +213,7 @@ def _numbers(lines: Iterator[tuple[int, bytes]], count: int) -> list[bytes]:
 
 
 def _tensor(values: list[list[list[float]]]) -> Float[Tensor, "T J 3"]:
-    return torch.from_numpy(np.array(values, np.float32))  # torch.tensor takes six times as long
+    return torch.from_numpy(single(values))  # torch.tensor takes six times as long
 
 
 def main_body(bodies: Sequence[Body]) -> Float[Tensor, "T J 3"]:
@@ -240,9 +240,9 @@ def main_body(bodies: Sequence[Body]) -> Float[Tensor, "T J 3"]:
 
 def main_of(stem: str, people: Float[np.ndarray, "M F J 3"]) -> Float[Tensor, "T J 3"] | Broken:
     """The main body of people side by side, with zeros where one was not seen; or the reason why there is none."""
-    if not np.isfinite(people).all():
+    joints = [torch.from_numpy(single(person)) for person in people]
+    if not all(person.isfinite().all() for person in joints):
         return Broken(stem, "a coordinate is not finite")
-    joints = [torch.from_numpy(person.astype(np.float32)) for person in people]
     seen = [(person != 0).flatten(1).any(1) for person in joints]
     bodies = [Body(s.nonzero().flatten().tolist(), j[s]) for s, j in zip(seen, joints, strict=True) if s.any()]
     return main_body(bodies) if bodies else Broken(stem, "no frame has a body")

@@ -66,7 +66,8 @@ from fedkd.types import Clips, View
 PROTOCOLS = ("by_subject", "cross_view", "new_camera", "new_camera_oracle")
 NUM_FOLDS = 5
 NUM_HISTORY = 4  # subjects that the old cameras labelled before the new one came
-NEW_CAMERA = TEST_CAMERA = "v03"
+NEW_CAMERA = TEST_CAMERA = REPEATING = "v03"
+ORIGINALS = "v02"  # whose clips REPEATING has again
 
 Role = Literal["train", "history", "shared", "valid", "test"]
 
@@ -132,27 +133,37 @@ class NwUcla:
         cross = self.protocol == "cross_view"
         judged = [r for r in recordings if r.view == (TEST_CAMERA if cross else name)]
         others = {r.event for v in self.view_names() if v != name for r in training[v]}
+        tested = [r for r in judged if cross or roles[r.subject] == "test"]
         view = View(
             name=name,
             classes=self.classes,
             train=self._clips(training[name], rgb),
             shared=mask(r.event in others and roles[r.subject] != "history" for r in training[name]),
             valid=self._clips([r for r in judged if roles[r.subject] == "valid"], rgb),
-            test=self._clips([r for r in judged if cross or roles[r.subject] == "test"], rgb),
+            test=self._clips(tested, rgb),
         )
         told = self.protocol == "new_camera_oracle" and name == NEW_CAMERA
         may_know = mask(told or roles[r.subject] != "shared" for r in training[name])
         exchanges = len(self.view_names()) > 1
-        return labelled(view, share=self.labels, seed=seed, may_know=may_know, exchanges=exchanges)
+        if self.duplicates == "keep":
+            _remark_repeated(recordings, tested, [r for v in self.view_names() for r in training[v]])
+        return labelled(view, share=self.labels, seed=seed, may_know=may_know, exchanges=exchanges, across_views=cross)
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the colour clips that are not there yet; the films that hold none."""
         return prepare_rgb(folder_of(self.data_dir).parent, self.prepared_dir, self.side, progress)
 
+    def _needed(self) -> list[str]:
+        """The cameras without whose clips nothing can be made: those asked for, and who tells v03's repeated clips."""
+        tests = {TEST_CAMERA} if self.protocol == "cross_view" else set()
+        needed = {*self.view_names(), *tests}
+        originals = {ORIGINALS} if self.duplicates == "drop" and REPEATING in needed else set()
+        return sorted(needed | originals)
+
     def _recorded(self) -> tuple[list[Recording], Mapping[str, np.ndarray]]:
         """The clips by event id and, where they are asked for, their colours by name."""
         folder = folder_of(self.data_dir)
-        recordings = usable(folder, self.duplicates)
+        recordings = usable(folder, self.duplicates, self._needed())
         if not self.rgb:
             return recordings, {}
         rgb = prepared(self.name, colour_store(self.prepared_dir, self.side), films(folder.parent))
@@ -174,7 +185,7 @@ class NwUcla:
 
     def subjects(self) -> dict[int, int]:
         """event id -> subject, for whoever studies results; nobody in a federation knows it."""
-        return {_id(r.event): r.subject for r in usable(folder_of(self.data_dir), self.duplicates)}
+        return {_id(r.event): r.subject for r in usable(folder_of(self.data_dir), self.duplicates, self._needed())}
 
     def check(self) -> DataReport:
         """What is in the folder, whatever the protocol; of colours what the last `prepare` found."""
@@ -220,14 +231,15 @@ def subject_roles(
     return roles | {s: "history" if s in labelled else "shared" for s in train}
 
 
-def usable(folder: Path, duplicates: str) -> list[Recording]:
-    """The folder's clips by event id; a broken folder is refused, a thin one named."""
+def usable(folder: Path, duplicates: str, views: Sequence[str]) -> list[Recording]:
+    """The folder's clips by event id; one that is broken or lacks one of `views` is refused, a thin one named."""
     recordings, broken = read_folder(folder)
     refuse_broken("nw_ucla", folder, broken)
-    absent = [view for view in VIEWS if all(r.view != view for r in recordings)]
+    absent = [view for view in views if all(r.view != view for r in recordings)]
     if absent:
         raise UserError(
-            f"nw_ucla: {folder} has no clip of {', '.join(absent)}; copy the whole data set ({PUBLISHED_AT})."
+            f"nw_ucla: {folder} has no clip of {', '.join(absent)}, which this run needs; copy the whole data set "
+            f"({PUBLISHED_AT}) or choose data.views."
         )
     remark_thin("nw_ucla", len(recordings), PUBLISHED_CLIPS, "clips", folder)
     events = {r.event for r in recordings}
@@ -256,6 +268,16 @@ def clips_of(recordings: Sequence[Recording], frames: int) -> Clips:
 def _trains_on(view: str, role: Role) -> bool:
     """The new camera was not there yet when the history was filmed."""
     return role in ("train", "shared") or (role == "history" and view != NEW_CAMERA)
+
+
+def _remark_repeated(
+    recordings: Sequence[Recording], tested: Sequence[Recording], trained: Sequence[Recording]
+) -> None:
+    """Say how many test clips are training clips of some view, under another name."""
+    original = {r.name: r.name for r in recordings} | repeats(recordings)
+    learned = {original[r.name] for r in trained}
+    if known := sum(original[r.name] in learned for r in tested):
+        remark(f"nw_ucla: {known} of {len(tested)} test clips repeat training clips; duplicates=drop leaves them out")
 
 
 def _id(event: str) -> int:

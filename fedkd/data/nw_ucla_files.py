@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
-from fedkd.data.release import release_folder
+from fedkd.data.release import release_folder, single
 
 PUBLISHED_AT = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
 PUBLISHED_CLIPS = 1484
@@ -130,7 +130,7 @@ def _disagreement(content: object, stem: str, label: int) -> str | None:
 def _joints(skeletons: object) -> Float[Tensor, "T J 3"] | str:
     """The joints as float32, or the reason why there are none."""
     try:
-        joints = np.array(skeletons, dtype=np.float32)
+        joints = single(skeletons)  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError):
         return "its frames differ in shape or hold something that is no number"
     if joints.ndim != 3 or len(joints) == 0 or joints.shape[1:] != (JOINTS, 3):

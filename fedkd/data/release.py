@@ -18,11 +18,12 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float32, Shaped
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fedkd.data.check import Broken
-from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.labelled import keep_labels, refuse_degenerate, refuse_leak
 from fedkd.data.store import Source, Store
 from fedkd.errors import UserError, remark
 from fedkd.seeding import generator, opaque_id
@@ -101,10 +102,10 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
             f"{dataset}: {len(broken)} recordings are broken, first {broken[0].name}: {broken[0].reason}; copy them "
             f"again and {again}."
         )
-    if damaged := kept.damaged():
+    if spoilt := kept.damaged():
         raise UserError(
-            f"{dataset}: {len(damaged)} prepared clips are damaged, first {damaged[0]}; "
-            f"remove {kept.folder} and {again}."
+            f"{dataset}: {len(spoilt)} prepared clips are damaged, first {spoilt[0]}; {again} again, which makes "
+            "them anew."
         )
     clips = kept.clips()
     return {name: clips[name] for name in map(kept.named, sources)}
@@ -113,12 +114,22 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
 def as_prepared(
     dataset: str, kept: Iterable[tuple[Store, Sequence[Source]]], what: str = "files"
 ) -> tuple[list[Broken], list[str]]:
-    """For a check, which opens none of them: sources that `prepare` could not read, a note on those it has not read."""
+    """For a check, which opens no source: those that `prepare` could not read or whose prepared clip is damaged, a note
+    on those it has not read.
+    """
     broken, waiting = [], 0
     for store, sources in kept:
-        broken += store.broken(sources)
-        waiting += len(store.out_of_date(sources))
+        stale = store.out_of_date(sources)
+        broken += [*store.broken(sources), *damaged(dataset, store, sources, without=stale)]
+        waiting += len(stale)
     return broken, [f"{waiting} {what} not read yet: `fedkd data prepare {dataset}` reads them once"] if waiting else []
+
+
+def damaged(dataset: str, kept: Store, sources: Sequence[Source], *, without: Collection[str]) -> list[Broken]:
+    """Of these sources, but those named in `without`, the ones whose prepared clip is damaged."""
+    names = {kept.named(source) for source in sources} - set(without)
+    reason = f"its prepared clip is damaged: `fedkd data prepare {dataset}` makes it anew"
+    return [Broken(name, reason) for name in kept.damaged() if name in names]
 
 
 def rows(kept: Store, clips: Mapping[str, np.ndarray], names: Sequence[str]) -> Shaped[Tensor, "N ..."]:
@@ -161,18 +172,32 @@ def event_id(dataset: str, event: str) -> int:
     return opaque_id(f"{dataset}/{event}")
 
 
+def single(values: ArrayLike) -> Float32[np.ndarray, "..."]:
+    """Numbers as float32, in which one too large for it is infinite: look for what is not finite after, not before."""
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype=np.float32)
+
+
 def mask(truths: Iterable[bool]) -> Bool[Tensor, "N"]:
     """One truth a clip."""
     return torch.tensor(list(truths), dtype=torch.bool)
 
 
 def labelled(
-    view: View, *, share: float, seed: int, may_know: Bool[Tensor, "N"] | None = None, exchanges: bool = True
+    view: View,
+    *,
+    share: float,
+    seed: int,
+    may_know: Bool[Tensor, "N"] | None = None,
+    exchanges: bool = True,
+    across_views: bool = False,
 ) -> View:
     """The view with the labels it has: of those it may know, a share, drawn by the view for itself.
 
-    Refused while every true label is still in place: a view that cannot learn or, with `exchanges`, has none to share.
+    Refused while every true label is still in place: a view that cannot learn or, with `exchanges`, has none to share;
+    and one with an event in two parts of its split, unless it is tested `across_views`, on other cameras' clips.
     """
+    refuse_leak(view, across_views=across_views)
     refuse_degenerate(view, exchanges=exchanges)
     train = view.train if may_know is None else view.train.knowing(view.train.labels.where(may_know, UNKNOWN))
     return replace(view, train=keep_labels(train, share, generator(seed, "labels", view.name)))

@@ -39,8 +39,8 @@ class Source(Protocol):
         """Size and time of the file."""
 
 
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-"""(sources, how many) -> the same sources, while somebody shows how far it is."""
+Progress = Callable[[Iterable[Any], int, "Store"], Iterable[Any]]
+"""(sources, how many, the store that makes them) -> the same sources, while somebody shows how far it is."""
 
 Make = Callable[[Any], "Shaped[np.ndarray, '...'] | str"]
 """source -> its clip, of the store's shape and dtype, or the reason why it holds none."""
@@ -62,17 +62,28 @@ class Store:
     named: Callable[[Any], str] = attrgetter("stem")
 
     def prepare(self, paths: Sequence[Source], make: Make, progress: Progress) -> list[Broken]:
-        """Make every clip that is missing or out of date, and try broken ones anew; the sources that hold none.
+        """Make what is missing, out of date or damaged, and try broken ones anew; the sources that hold none.
 
         A UserError where two sources have one name.
         """
         self._refuse_repeated(paths)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"prepared clips cannot lie in {self.folder}: {error.strerror}; set data.prepared_dir= to a folder "
+                "that can be written."
+            ) from None
         index = self._begin([self.named(path) for path in paths])
         rows, clips = index["rows"], np.lib.format.open_memmap(self.folder / "clips.npy", mode="r+")
         saved = time.monotonic()
-        stale = [path for path in paths if not _fresh(rows[self.named(path)], path) or rows[self.named(path)]["broken"]]
-        for path in progress(stale, len(stale)):
+        damaged = set(self.damaged())
+        stale = [
+            path
+            for path in paths
+            if (name := self.named(path)) in damaged or not _fresh(rows[name], path) or rows[name]["broken"]
+        ]
+        for path in progress(stale, len(stale), self):
             clip = make(path)
             name = self.named(path)
             entry = rows[name] | {"stamp": _stamp(path)}

@@ -51,6 +51,7 @@ from fedkd.data.utd_mhad_files import (
     ACTIONS,
     FOLDERS,
     INERTIAL_RATE,
+    PUBLISHED_AT,
     PUBLISHED_CLIPS,
     SUBJECTS,
     Recording,
@@ -148,8 +149,8 @@ class UtdMhad:
         """event id -> subject, for whoever studies results; nobody in a federation knows it."""
         return {
             event_id(self.name, r.event): r.subject
-            for clips in usable(folder_of(self.data_dir)).values()
-            for r in clips
+            for view in self.view_names()
+            for r in usable(folder_of(self.data_dir), MODALITY_OF[view])
         }
 
     def check(self) -> DataReport:
@@ -175,7 +176,7 @@ class UtdMhad:
         """Each event that a view's host has, by id: its recordings by modality, the view's own first."""
         folder = folder_of(self.data_dir)
         own = MODALITY_OF[view]
-        by_part: dict[str, Sequence[Recording]] = {own: usable(folder)[own]}
+        by_part: dict[str, Sequence[Recording]] = {own: usable(folder, own)}
         wanted = {"depth": self.depth, "rgb": self.rgb} if view == "kinect" else {}
         for modality in [m for m, is_wanted in wanted.items() if is_wanted]:
             by_part[modality] = picture_recordings(folder, modality, self.prepared_dir, self.side)
@@ -195,13 +196,18 @@ class UtdMhad:
         return recording.subject in {"train": train, "valid": valid, "test": test}[split]
 
 
-def usable(folder: Path) -> dict[str, tuple[Recording, ...]]:
-    """The folder's clips by modality; a broken folder is refused, a thin one named."""
+def usable(folder: Path, modality: str) -> tuple[Recording, ...]:
+    """The folder's clips of a modality; a folder that is broken or has none is refused, a thin one named."""
     recordings, broken = read_folder(folder)
     refuse_broken("utd_mhad", folder, broken)
-    for modality, clips in recordings.items():
-        remark_thin("utd_mhad", len(clips), PUBLISHED_CLIPS, f"{modality} clips", folder)
-    return dict(recordings)
+    clips = recordings[modality]
+    if not clips:
+        raise UserError(
+            f"utd_mhad finds no {FOLDERS[modality]}/*.mat in {folder}: unpack it there ({PUBLISHED_AT}) or choose "
+            "data.views without it."
+        )
+    remark_thin("utd_mhad", len(clips), PUBLISHED_CLIPS, f"{modality} clips", folder)
+    return clips
 
 
 def _clips(events: Sequence[Mapping[str, Recording]], example: Mapping[str, Recording], frames: int) -> Clips:

@@ -19,7 +19,7 @@ What is odd about the release:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
-from fedkd.data.release import release_folder
+from fedkd.data.release import release_folder, single
 from fedkd.skeleton import UTD_MHAD_TO_KINECT_V1
 
 PUBLISHED_AT = "https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
@@ -42,6 +42,8 @@ SUBJECTS = tuple(range(1, 9))
 TRIALS = (1, 2, 3, 4)
 FOLDERS = {"skeleton": "Skeleton", "inertial": "Inertial"}
 """modality -> its folder."""
+PICTURES = {"depth": "Depth/*.mat", "rgb": "RGB*/*.avi"}
+"""modality -> its files, read by `fedkd.data.utd_mhad_pictures`."""
 
 ACTIONS = (
     "swipe left", "swipe right", "wave", "clap", "throw", "cross arms", "basketball shoot", "draw x",
@@ -72,9 +74,10 @@ class Recording:
 
 
 def folder_of(data_dir: str | None) -> Path:
-    """The folder that holds the modalities' folders; where there is none, a sentence that says where to get them."""
-    folders = [release_folder("utd_mhad", data_dir, (f"{name}/*.mat",), PUBLISHED_AT) for name in FOLDERS.values()]
-    return folders[0]
+    """The folder that holds a modality's folder; where it holds none, a sentence that says where to get them."""
+    return release_folder(
+        "utd_mhad", data_dir, (*(f"{name}/*.mat" for name in FOLDERS.values()), *PICTURES.values()), PUBLISHED_AT
+    )
 
 
 def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
@@ -91,7 +94,11 @@ def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tupl
 def _read_files(
     folder: str, stamp: tuple[tuple[str, str, int, int], ...]
 ) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
-    read = [read_file(Path(folder, FOLDERS[modality], name), modality) for modality, name, _, _ in stamp]
+    files = [(modality, Path(folder, FOLDERS[modality], name)) for modality, name, _, _ in stamp]
+    read: list[Recording | Broken] = []
+    for modality in FOLDERS:
+        once, repeated = told_apart([path for m, path in files if m == modality], modality)
+        read += [*(read_file(path, modality) for path in once), *repeated]
     clips = {m: tuple(r for r in read if isinstance(r, Recording) and r.modality == m) for m in FOLDERS}
     return clips, tuple(r for r in read if isinstance(r, Broken))
 
@@ -117,6 +124,18 @@ def who(stem: str, modality: str) -> tuple[int, int, int] | None:
     return (action, subject, trial) if there else None
 
 
+def told_apart(paths: Sequence[Path], suffix: str) -> tuple[list[Path], list[Broken]]:
+    """One file an event, and those that name the event of a file before them; a misnamed file is by itself."""
+    first: dict[tuple[int, int, int] | str, Path] = {}
+    repeated = []
+    for path in paths:
+        other = first.setdefault(who(path.stem, suffix) or path.stem, path)
+        if other is not path:
+            names = [f"{p.parent.name}/{p.name}" for p in (path, other)]
+            repeated.append(Broken(names[0], f"it is of the same event as {names[1]}: remove one of them"))
+    return list(first.values()), repeated
+
+
 def recording(named: tuple[int, int, int], modality: str, values: Tensor) -> Recording:
     """A clip by what its name says."""
     action, subject, trial = named
@@ -133,13 +152,15 @@ def _values(path: Path, modality: str) -> Float[Tensor, "T J 3"] | str:
     array = content.get(key)
     if array is None:
         return f"it lacks the variable {key}"
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        return f"{key} is of {array.dtype}, not an array of numbers"
     if not (array.ndim == 3 and array.shape[:2] == (20, 3) if modality == "skeleton" else array.shape[1:] == (6,)):
         wanted = "20 x 3 x T" if modality == "skeleton" else "T x 6"
         return f"{key} is {' x '.join(map(str, array.shape))}, not {wanted}"
     frames = array.transpose(2, 0, 1) if modality == "skeleton" else array.reshape(-1, 2, 3)
     if len(frames) == 0:
         return f"{key} has no frame"
-    if not np.isfinite(frames.astype(np.float64)).all():
+    values = torch.from_numpy(np.ascontiguousarray(single(frames)))
+    if not values.isfinite().all():
         return f"{key} has numbers that are not finite"
-    values = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32))
     return values[:, list(UTD_MHAD_TO_KINECT_V1)] if modality == "skeleton" else values

@@ -16,16 +16,13 @@ import torch
 
 from fedkd.data.check import Broken
 from fedkd.data.depth import small_clip
-from fedkd.data.release import as_prepared, prepared, remark_thin
+from fedkd.data.release import as_prepared, prepared, refuse_broken, remark_thin
 from fedkd.data.store import Make, Progress, Store, place
-from fedkd.data.utd_mhad_files import PUBLISHED_CLIPS, Recording, recording, who
+from fedkd.data.utd_mhad_files import PICTURES, PUBLISHED_CLIPS, Recording, recording, told_apart, who
 from fedkd.data.video import rgb_store, sampled
 from fedkd.errors import UserError
 
 FRAMES, DEPTH_SIDE = 16, 48
-_FILES = {"depth": "Depth/*.mat", "rgb": "RGB*/*.avi"}
-"""modality -> its files."""
-
 _NAMED = {"depth": "depth", "rgb": "color"}
 """modality -> what file names call it."""
 
@@ -34,22 +31,31 @@ def prepare_pictures(folder: Path, prepared_dir: str | None, side: int, progress
     """Make what is missing or out of date of the modalities that are there; the files that hold no clip."""
     there = _there(folder)
     if not there:
-        raise UserError(f"utd_mhad finds no file {' or '.join(_FILES.values())} in {folder}: unpack one of them there.")
+        raise UserError(
+            f"utd_mhad finds no file {' or '.join(PICTURES.values())} in {folder}: unpack one of them there."
+        )
     make: dict[str, Make] = {"depth": _depth, "rgb": partial(_rgb, side=side)}
     stores = {modality: _store(modality, prepared_dir, side) for modality in there}
-    found = [stores[modality].prepare(_files(folder, modality), make[modality], progress) for modality in there]
-    return [broken for of_one in found for broken in of_one]
+    broken: list[Broken] = []
+    for modality in there:
+        files, repeated = _files(folder, modality)
+        broken += [*stores[modality].prepare(files, make[modality], progress), *repeated]
+    return broken
 
 
 def picture_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[list[Broken], list[str]]:
-    """Files that the last `prepare` could not read, and a note on those it has not read; none is opened."""
-    kept = [(_store(modality, prepared_dir, side), _files(folder, modality)) for modality in _there(folder)]
-    return as_prepared("utd_mhad", kept, "picture files")
+    """Files that repeat others or that `prepare` could not read, a note on those it has not read; none is opened."""
+    found = {modality: _files(folder, modality) for modality in _there(folder)}
+    kept = [(_store(modality, prepared_dir, side), files) for modality, (files, _) in found.items()]
+    broken, waiting = as_prepared("utd_mhad", kept, "picture files")
+    return [*broken, *(fault for _, repeated in found.values() for fault in repeated)], waiting
 
 
 def picture_recordings(folder: Path, modality: str, prepared_dir: str | None, side: int) -> list[Recording]:
     """Every clip of the folder's "depth" or "rgb", prepared before."""
-    clips = prepared("utd_mhad", _store(modality, prepared_dir, side), _files(folder, modality))
+    files, repeated = _files(folder, modality)
+    refuse_broken("utd_mhad", folder, repeated)
+    clips = prepared("utd_mhad", _store(modality, prepared_dir, side), files)
     found = ((who(name, _NAMED[modality]), clip) for name, clip in clips.items())
     remark_thin("utd_mhad", len(clips), PUBLISHED_CLIPS, f"{modality} clips", folder)
     return [recording(named, modality, torch.from_numpy(np.array(clip))) for named, clip in found if named is not None]
@@ -57,7 +63,7 @@ def picture_recordings(folder: Path, modality: str, prepared_dir: str | None, si
 
 def _there(folder: Path) -> list[str]:
     """The modalities of which the folder has files."""
-    return [modality for modality in _FILES if any(folder.glob(_FILES[modality]))]
+    return [modality for modality in PICTURES if any(folder.glob(PICTURES[modality]))]
 
 
 def _store(modality: str, prepared_dir: str | None, side: int) -> Store:
@@ -68,11 +74,12 @@ def _store(modality: str, prepared_dir: str | None, side: int) -> Store:
     return Store(place(prepared_dir, "utd_mhad_depth"), "person's square, area mean, v1", shape)
 
 
-def _files(folder: Path, modality: str) -> list[Path]:
-    files = list({path.stem: path for path in sorted(folder.glob(_FILES[modality]))}.values())
+def _files(folder: Path, modality: str) -> tuple[list[Path], list[Broken]]:
+    """The modality's files, one an event, and those that repeat the event of another."""
+    files = sorted(folder.glob(PICTURES[modality]))
     if not files:
-        raise UserError(f"utd_mhad finds no file {folder / _FILES[modality]}: unpack the {modality} modality there.")
-    return files
+        raise UserError(f"utd_mhad finds no file {folder / PICTURES[modality]}: unpack the {modality} modality there.")
+    return told_apart(files, _NAMED[modality])
 
 
 def _rgb(path: Path, side: int) -> np.ndarray | str:
@@ -94,4 +101,5 @@ def _depth(path: Path) -> np.ndarray | str:
         return "it lacks the variable d_depth"
     if depth.ndim != 3 or depth.dtype != np.uint16 or 0 in depth.shape:
         return f"d_depth is {' x '.join(map(str, depth.shape))} of {depth.dtype}, not H x W x T of uint16"
-    return small_clip(depth, FRAMES, DEPTH_SIDE)
+    clip = small_clip(depth, FRAMES, DEPTH_SIDE)
+    return clip if clip.any() else "d_depth is 0 wherever it is looked at: nothing was measured"
