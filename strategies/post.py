@@ -64,22 +64,30 @@ class Post:
         self._asked: Mapping[str, bool | int | str] = {}
         self._waiting: list[Sent] = []
         self._older: list[Sent] = []
+        self._late: dict[str, tuple[int, Letter]] = {}
 
     def ask(
         self, grid: Grid, kind: str, told: Mapping[str, Letter], asked: Mapping[str, bool | int], *, timeout: float
     ) -> tuple[Answers, Failures]:
         """Send before round 1, wait, and sort the replies."""
-        return self.sort(grid.send_and_receive(self.send(kind, 0, told, asked), timeout=timeout))
+        return self.sort(grid.send_and_receive(self.send(grid, kind, 0, told, asked), timeout=timeout))
 
     def send(
-        self, kind: str, round: int, told: Mapping[str, Letter], asked: Mapping[str, bool | int | str]
+        self, grid: Grid, kind: str, round: int, told: Mapping[str, Letter], asked: Mapping[str, bool | int | str]
     ) -> list[Message]:
-        """Begin an exchange: one message for each host that serves a view of `told`, booked under `round`."""
-        self._older += [sent for sent in self._waiting if sent.metadata.message_type == TRAIN]
+        """Begin an exchange: one message for each host that serves a view of `told`, booked under `round`.
+
+        Whoever calls sends them. What follows them to hosts that lag is sent here: it was made after them, and a
+        SuperLink hands messages out in the order in which they were made.
+        """
+        self._older += self._waiting
+        self._hear(grid)
         self._kind, self._round, self._told, self._asked = kind, round, told, asked
         self.answers, self.lost, self._waiting = {}, set(told), []
         self.failures = dict.fromkeys(told, "no node serves it")
-        return self._write(list(told))
+        written = self._write(list(told))
+        self._follow(grid, written)
+        return written
 
     def sort(self, replies: Iterable[Message]) -> tuple[Answers, Failures]:
         """(letters by view in name order, reasons by view that did not answer), now that these replies have come."""
@@ -103,7 +111,9 @@ class Post:
         there, under_way = set(grid.get_node_ids()), {view for sent in self._waiting for view in sent.views}
         back = [v for v in sorted(self.lost) if v not in under_way and self.node_of(v) in there]
         if back:
-            grid.push_messages(self._write(back))
+            written = self._write(back)
+            grid.push_messages(written)
+            self._follow(grid, written)
         return self.answers, self.failures
 
     def node_of(self, view: str) -> int | None:
@@ -112,13 +122,29 @@ class Post:
 
     def late(self, grid: Grid) -> dict[str, tuple[int, Letter]]:
         """What has come since to the train messages of earlier rounds: (round, letter) by view, the latest of each."""
-        came: dict[str, tuple[int, Letter]] = {}
-        for reply in grid.pull_messages([sent.id for sent in self._older]) if self._older else ():
-            if sent := _taken(self._older, reply):
-                for view, letter in self._open(reply, sent)[0].items():
-                    if view not in came or came[view][0] < sent.round:
-                        came[view] = sent.round, letter
+        self._hear(grid)
+        came, self._late = self._late, {}
         return came
+
+    def _hear(self, grid: Grid) -> None:
+        """Take in what has come to messages of earlier exchanges; by when it was made, hosts that lag are known."""
+        replies = grid.pull_messages([sent.id for sent in self._older]) if self._older else ()
+        for reply in sorted(replies, key=lambda reply: reply.metadata.created_at):
+            if (sent := _taken(self._older, reply)) is None:
+                continue
+            self.roster.lag.judge(reply, ", ".join(self.roster.by_node().get(reply.metadata.src_node_id, ())))
+            if sent.metadata.message_type == TRAIN:
+                for view, letter in self._open(reply, sent)[0].items():
+                    if view not in self._late or self._late[view][0] < sent.round:
+                        self._late[view] = sent.round, letter
+
+    def _follow(self, grid: Grid, written: Sequence[Message]) -> None:
+        """Send what brings hosts that lag into step, behind the messages just written."""
+        self.roster.lag.wrote(written)
+        if following := self.roster.lag.behind(written):
+            self.roster.lag.wrote(following)
+            grid.push_messages(following)
+            self._older += [Sent(self._round, (), message.metadata) for message in following]
 
     def _write(self, views: Sequence[str]) -> list[Message]:
         """The messages to the hosts of views of this exchange."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedkd.errors import UserError
-from fedkd.wire import WireError, about, address, names
+from fedkd.wire import WireError, about, names
+from strategies.lag import Lag, hello
 
 ASKING = 10.0
 """Seconds that a node which comes later has to say which views it serves: the others wait for it."""
@@ -28,13 +29,15 @@ class Roster:
 
     asked       nodes that were asked which views they serve, and have answered.
     claimed     views that a node's configuration names: they are never dealt to another.
-    unanswered  ids of the messages that asked, without an answer in time; one that comes later counts.
+    unanswered  {id: node} of the messages that asked, without an answer in time; one that comes later counts.
+    lag         which nodes answer one message late.
     """
 
     node_of: dict[str, int]
     asked: set[int] = field(default_factory=set)
     claimed: set[str] = field(default_factory=set)
-    unanswered: set[str] = field(default_factory=set)
+    unanswered: dict[str, int] = field(default_factory=dict)
+    lag: Lag = field(default_factory=Lag)
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -57,8 +60,8 @@ class Roster:
         there = set(grid.get_node_ids())
         if not there - self.asked:
             return
-        newcomers = _claims(grid.pull_messages(sorted(self.unanswered)), self.unanswered) if self.unanswered else {}
-        newcomers |= _ask(grid, sorted(there - self.asked - newcomers.keys()), ASKING, unanswered=self.unanswered)
+        newcomers = self._late_claims(grid)
+        newcomers |= self._ask(grid, sorted(there - self.asked - newcomers.keys()), ASKING)
         may_claim = set(views) - {
             view for view in self.claimed if self.node_of[view] in there
         }  # not one that is served
@@ -70,6 +73,48 @@ class Roster:
         free = [node for node, said in sorted(newcomers.items()) if not said]
         self.node_of = dict(sorted({**self.node_of, **_spread(lost, free), **claimed}.items()))
 
+    def ask(self, grid: Grid, nodes: Sequence[int], patience: float) -> tuple[dict[int, list[str]], list[str]]:
+        """({node: the views it says it serves}, why others could not answer). Who lags answers when asked again."""
+        unable: list[str] = []
+        claims = self._ask(grid, nodes, patience / 2, unable)
+        if self.unanswered:
+            claims |= self._ask(grid, sorted(self.unanswered.values()), patience / 2, unable)
+            claims |= self._late_claims(grid)
+            self.lag.nodes |= claims.keys() & set(self.unanswered.values())  # they answered, and owe an answer still
+        return claims, unable
+
+    def _ask(
+        self, grid: Grid, nodes: Sequence[int], patience: float, unable: list[str] | None = None
+    ) -> dict[int, list[str]]:
+        """node -> the views it says it serves, of the nodes that answer in time."""
+        if not nodes:
+            return {}
+        asked = [hello(node) for node in nodes]
+        self.lag.wrote(asked)
+        replies = list(grid.send_and_receive(asked, timeout=patience))
+        self.unanswered |= {message.metadata.message_id: message.metadata.dst_node_id for message in asked}
+        return self._claims(replies, unable)
+
+    def _late_claims(self, grid: Grid) -> dict[int, list[str]]:
+        """What nodes that had not answered in time have said since."""
+        replies = list(grid.pull_messages(sorted(self.unanswered))) if self.unanswered else []
+        claims = self._claims(replies)
+        for reply in replies:
+            self.lag.judge(reply, ", ".join(claims.get(reply.metadata.src_node_id, ())))
+        return claims
+
+    def _claims(self, replies: Iterable[Message], unable: list[str] | None = None) -> dict[int, list[str]]:
+        """What replies claim; why a node could not answer goes to `unable`."""
+        claims = {}
+        for reply in replies:
+            self.unanswered.pop(reply.metadata.reply_to_message_id, None)
+            with suppress(WireError):  # who says nothing of views serves none
+                if reply.has_content():
+                    claims[reply.metadata.src_node_id] = names(about(reply.content), "views")
+                elif unable is not None:
+                    unable.append(" ".join(str(reply.error.reason).split())[-300:])
+        return claims
+
 
 def muster(
     grid: Grid, views: Sequence[str], *, together: bool, patience: float, expected: Collection[str] = ()
@@ -80,15 +125,15 @@ def muster(
     expected  views that took part before, in a run that goes on: their nodes are waited for.
     patience  seconds to wait for the first nodes, and for their answers.
     """
-    nodes = _wait_for_nodes(grid, patience)
-    unable: list[str] = []
-    claims = _ask(grid, nodes, patience, unable)
+    nodes, roster = _wait_for_nodes(grid, patience), Roster({})
+    claims, unable = roster.ask(grid, nodes, patience)
     if not claims:
         why = "; ".join(dict.fromkeys(unable)) or "is the ClientApp running?"
         raise UserError(f"expected an answer from one of {len(nodes)} nodes within {patience:.0f} s, got none; {why}")
     if together:
-        return Roster(dict.fromkeys(sorted(views), min(claims)), set(claims))
-    roster = Roster(deal(views, claims), set(claims), {view for claimed in claims.values() for view in claimed})
+        return replace(roster, node_of=dict.fromkeys(sorted(views), min(claims)), asked=set(claims))
+    claimed = {view for said in claims.values() for view in said}
+    roster = replace(roster, node_of=deal(views, claims), asked=set(claims), claimed=claimed)
     deadline = time.monotonic() + patience
     while not set(expected) <= set(roster.views) and time.monotonic() < deadline:
         time.sleep(1.0)
@@ -122,36 +167,6 @@ def deal(views: Sequence[str], claims: Mapping[int, Sequence[str]]) -> dict[str,
 def _spread(views: Sequence[str], nodes: Sequence[int]) -> dict[str, int]:
     """view -> node, evenly; empty without nodes."""
     return {view: nodes[index * len(nodes) // len(views)] for index, view in enumerate(views)} if nodes else {}
-
-
-def _ask(
-    grid: Grid,
-    nodes: Sequence[int],
-    patience: float,
-    unable: list[str] | None = None,
-    unanswered: set[str] | None = None,
-) -> dict[int, list[str]]:
-    """node -> the views it says it serves, of the nodes that answer; what has no answer goes to `unanswered`."""
-    if not nodes:
-        return {}
-    asked = [Message(address({}, ConfigRecord({"round": 0})), node, "query.hello") for node in nodes]
-    replies = list(grid.send_and_receive(asked, timeout=patience))
-    waiting = unanswered if unanswered is not None else set()
-    waiting |= {message.metadata.message_id for message in asked}
-    return _claims(replies, waiting, unable)
-
-
-def _claims(replies: Iterable[Message], waiting: set[str], unable: list[str] | None = None) -> dict[int, list[str]]:
-    """What replies to messages that were `waiting` claim; why a node could not answer goes to `unable`."""
-    claims = {}
-    for reply in replies:
-        waiting.discard(reply.metadata.reply_to_message_id)
-        with suppress(WireError):  # who says nothing of views serves none
-            if reply.has_content():
-                claims[reply.metadata.src_node_id] = names(about(reply.content), "views")
-            elif unable is not None:
-                unable.append(" ".join(str(reply.error.reason).split())[-300:])
-    return claims
 
 
 def _wait_for_nodes(grid: Grid, patience: float) -> list[int]:

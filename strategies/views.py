@@ -152,7 +152,7 @@ class ViewStrategy(Strategy):
         first = {view: letter for view, letter in self.setting.beginning.letters().items() if view not in self._greeted}
         told = {view: {**self.tell(view, server_round, arrays), **first.get(view, {})} for view in self.setting.pupils}
         asked = {"round": server_round, **self.wish(server_round)}
-        return self.setting.post.send("train", server_round, told, asked)
+        return self.setting.post.send(grid, "train", server_round, told, asked)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -184,7 +184,7 @@ class ViewStrategy(Strategy):
         asked = {"round": server_round} | ({"save_to": self.setting.save_to} if last and self.setting.save_to else {})
         self._grid = grid
         told = {view: self.remind(arrays) for view in self.examined}
-        return self.setting.post.send("evaluate", EXAM, told, asked)
+        return self.setting.post.send(grid, "evaluate", EXAM, told, asked)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Every view's marks and its teacher's, and the marks of the views fused."""

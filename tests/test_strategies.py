@@ -101,7 +101,7 @@ def reply(message: Message, told: dict) -> Message:
 
 def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
     post = Post(Roster({"v01": 1, "v02": 2, "v03": 2}), Ledger(), RUN)
-    one, two = post.send("train", 1, {"v01": {}, "v02": {}, "v03": {}}, {"round": 1})
+    one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}, "v03": {}}, {"round": 1})
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
     failed = Message(Error(2, "Traceback ...\n  line\nValueError: lens cap"), reply_to=one)
@@ -112,7 +112,7 @@ def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
 
 def test_a_host_that_never_answers_is_named() -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
-    post.send("train", 1, {"v01": {}, "v02": {}}, {"round": 1})
+    post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     assert post.sort([]) == ({}, {"v01": "no answer in time", "v02": "no answer in time"})
 
 
@@ -259,7 +259,7 @@ def test_an_exam_that_nobody_sits_ends_the_run() -> None:
 
 def test_a_host_answers_for_its_own_views_only() -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
-    one, two = post.send("train", 1, {"v01": {}, "v02": {}}, {"round": 1})
+    one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
     answers, failures = post.sort([reply(two, {"v01": tally, "v09": tally})])

@@ -1,0 +1,316 @@
+"""A SuperNode of Flower 1.41 that is left with a reply too many: how, what follows, and what brings it into step again.
+
+Flower's own loop, state and handlers are at work here, in this process. Their names are private: where Flower moves
+them, this file breaks, and nothing else.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import NoReturn, cast
+
+import pytest
+from flwr.app import ConfigRecord, Message, MetricRecord
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import SubStatus
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullAppMessagesRequest,
+    PushAppMessagesRequest,
+    PushTaskOutputRequest,
+)
+from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.run import RunNotRunningException
+from flwr.supernode import start_client_internal as loop
+from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
+from flwr.supernode.servicer.runtime import runtime_handlers as runtime
+
+from fedkd.errors import Remark
+from fedkd.wire import address
+from simulations.host_grid import HostGrid
+from simulations.identity import become_server, new_run
+from strategies.ledger import Ledger
+from strategies.post import Post
+from strategies.roster import Roster, muster
+
+RUN, NODE = 1, 11
+
+
+class ClientApp:
+    """What a SuperNode starts for a message."""
+
+    def __init__(self, state: InMemoryNodeState) -> None:
+        self._state = state
+        acquired = runtime.acquire_task(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]), state)
+        self._token, self._task = acquired.token, acquired.task.task_id
+        state.activate_task(self._task)
+        self._message = message_from_proto(
+            runtime.pull_messages(PullAppMessagesRequest(), state, self._known()).messages_list[0]
+        )
+
+    def reply(self) -> None:
+        said = address({"v01": {"tally": MetricRecord({"count": 1})}}, ConfigRecord({"views": ["v01"]}))
+        made = Message(said, reply_to=self._message)
+        made.metadata.__dict__["_message_id"] = made.object_id
+        with no_object_id_recompute():
+            tree, parts = get_object_tree(made), get_all_nested_objects(made)
+        proto = message_to_proto(remove_content_from_message(made))
+        request = PushAppMessagesRequest(messages_list=[proto], message_object_trees=[tree])
+        asked = runtime.push_messages(request, self._state, self._known())
+        for part in asked.objects_to_push:
+            content = parts[part].deflate()
+            sent = PushObjectRequest(object_id=part, object_content=content, session_id=asked.session_id)
+            assert runtime.push_object(sent, self._state, self._known()).stored
+
+    def end(self) -> None:
+        runtime.push_task_output(PushTaskOutputRequest(sub_status=SubStatus.COMPLETED), self._state, self._known())
+
+    def hears_nothing_for_a_minute(self) -> None:
+        """So it seems to the SuperNode: it died, or the host's clock jumped."""
+        self._state.task_token_store[self._task].active_until -= timedelta(minutes=2)
+
+    def _known(self):
+        if (task := self._state.get_task_by_token(self._token)) is None:
+            raise PermissionError("Flower answers 401")
+        return task
+
+
+class OneHost(HostGrid):
+    """A grid with one node: Flower's SuperNode, and ClientApps that its warm process answers one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__(SimpleNamespace(node_ids=lambda: [NODE]), RUN)  # type: ignore[arg-type]
+        self.state = InMemoryNodeState(ObjectStoreFactory().store())
+        self.state.set_node_id(NODE)
+        self.state.store_run(new_run(RUN))
+        self.under_way: list[Message] = []
+        self.came: list[Message] = []
+        self.sent: list[str] = []
+        self.apart = False  # two replies are never there at the same look
+
+    def push_messages(self, messages) -> list[str]:
+        for message in messages:
+            message.metadata.__dict__["_message_id"] = message.object_id
+            self.under_way.append(message)
+            self.sent.append(message.metadata.message_type)
+        return [message.metadata.message_id for message in messages]
+
+    def pull_messages(self, message_ids) -> list[Message]:
+        found = [reply for reply in self.came if reply.metadata.reply_to_message_id in set(message_ids)]
+        self.came = [reply for reply in self.came if reply not in found]
+        return found
+
+    def send_and_receive(self, messages, *, timeout=None) -> list[Message]:
+        ids = self.push_messages(messages)
+        self.serve()
+        return self.pull_messages(ids)
+
+    def take(
+        self, fetch: Callable[[int, str], bytes] | None = None, confirm: Callable[[int, str], None] = lambda *any: None
+    ) -> bool:
+        """The SuperNode takes the message that was made first; whether it has one to answer now."""
+        if not self.under_way:
+            return False
+        message = min(self.under_way, key=lambda message: message.metadata.created_at)
+        self.under_way.remove(message)
+        with no_object_id_recompute():
+            tree, parts = get_object_tree(message), get_all_nested_objects(message)
+        taken = loop._pull_and_store_message(
+            self.state, self.state.object_store, {}, lambda: (remove_content_from_message(message), tree),
+            None, None, fetch or (lambda run, part: parts[part].deflate()), confirm, None,
+        )  # type: ignore[arg-type]  # fmt: skip
+        return taken is not None
+
+    def answer(self) -> None:
+        """The SuperNode waits until it has a reply, and sends all that it has."""
+
+        def send(reply: Message, tree: ObjectTree, seconds: float) -> tuple[set[str], str]:
+            parts = {part.object_id: self.state.object_store.get(part.object_id) for part in iterate_object_tree(tree)}
+            self.came.append(cast(Message, inflate_object_from_contents(tree.object_id, parts)))
+            return set(), ""
+
+        loop._push_messages(self.state, self.state.object_store, send, lambda *part: None)  # type: ignore[arg-type]
+
+    def ready(self) -> int:
+        """Replies that the SuperNode has, or would find that it has when it looks for them."""
+        self.state.get_tasks()
+        return sum(bool(entry.message.metadata.reply_to_message_id) for entry in self.state.msg_store.values())
+
+    def work(self) -> None:
+        """ClientApps answer what was taken."""
+        while self.state.get_tasks(statuses=["pending"]):
+            app = ClientApp(self.state)
+            app.reply()
+            app.end()
+            if self.apart:
+                break
+
+    def serve(self) -> None:
+        """The SuperNode's loop, until there are no more messages."""
+        while self.take():
+            if not self.ready():
+                self.work()
+            self.answer()
+        while self.state.get_tasks(statuses=["pending"]):
+            self.work()
+
+
+@pytest.fixture
+def grid() -> OneHost:
+    become_server(RUN)
+    return OneHost()
+
+
+def message(kind: str = "train") -> Message:
+    return Message(address({}, ConfigRecord({"round": 0})), NODE, kind)
+
+
+def is_answered(grid: OneHost) -> bool:
+    return bool(grid.send_and_receive([message()]))
+
+
+def is_over(*asked: object) -> NoReturn:
+    """What the SuperLink says of a run."""
+    raise RunNotRunningException
+
+
+def over_at_confirmation(grid: OneHost) -> None:
+    """The run is over when the SuperNode confirms a message: it gives it up, and yet has it answered."""
+    grid.push_messages([message()])
+    assert not grid.take(confirm=is_over)
+    grid.work()
+
+
+def over_before_its_parts(grid: OneHost) -> None:
+    """The run is over when it fetches a message's parts: a ClientApp waits for them until the host's clock jumps."""
+    grid.push_messages([message()])
+    assert not grid.take(fetch=is_over)
+    ClientApp(grid.state).hears_nothing_for_a_minute()
+
+
+def dead_client_app(grid: OneHost) -> None:
+    """A ClientApp dies after its reply; a minute later the SuperNode takes it for that of the next message."""
+    grid.push_messages([message(), message()])
+    grid.take()
+    dead = ClientApp(grid.state)
+    dead.reply()
+    grid.answer()
+    grid.take()
+    alive = ClientApp(grid.state)
+    dead.hears_nothing_for_a_minute()
+    grid.answer()
+    assert [reply.has_error() for reply in grid.came] == [False, True]
+    alive.reply()
+    alive.end()
+
+
+WAYS = (over_at_confirmation, over_before_its_parts, dead_client_app)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_supernode_with_a_reply_too_many_answers_one_message_late(way, grid: OneHost) -> None:
+    assert is_answered(grid)
+    way(grid)
+    grid.came.clear()
+    assert not any(is_answered(grid) for _ in range(5)) and grid.ready() == 1
+
+
+def test_a_clock_that_jumps_leaves_no_reply_too_many(grid: OneHost) -> None:
+    grid.push_messages([message()])
+    grid.take()
+    app = ClientApp(grid.state)
+    app.hears_nothing_for_a_minute()
+    grid.answer()
+    with pytest.raises(PermissionError):
+        app.reply()
+    assert [reply.has_error() for reply in grid.came] == [True] and is_answered(grid) and not grid.ready()
+
+
+def exchange(post: Post, grid: OneHost, round: int, kind: str = "train") -> bool:
+    """Whether the view answers in time."""
+    post.sort(grid.send_and_receive(post.send(grid, kind, round, {"v01": {}}, {"round": round})))
+    post.late(grid)
+    return not post.lost
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_host_that_lags_is_brought_into_step(way, grid: OneHost) -> None:
+    post = Post(muster(grid, ["v01"], together=False, patience=0.1), Ledger(), "run")
+    assert exchange(post, grid, 1)
+    way(grid)
+    assert [exchange(post, grid, round) for round in range(2, 7)] == [False, False, True, True, True]
+    assert not grid.ready() and not post.roster.lag.nodes
+    assert grid.sent.count("query.hello") == 2, "at the muster, and once behind a message"
+
+
+def test_a_host_that_lags_is_known_by_any_message(grid: OneHost) -> None:
+    post = Post(Roster({"v01": NODE}), Ledger(), "run")
+    over_at_confirmation(grid)
+    assert [exchange(post, grid, 0, "query.enrol") for _ in range(4)] == [False, False, True, True]
+
+
+def test_a_host_that_is_slow_and_lags_is_known_at_the_muster(grid: OneHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer is made after it was asked again: it may be slow only, and is sent a hello behind the next message."""
+    over_at_confirmation(grid)
+    monkeypatch.setattr("strategies.lag.Lag.wrote", lambda self, messages: None)
+    assert muster(grid, ["v01"], together=False, patience=0.1).lag.nodes == {NODE}
+
+
+def test_a_run_tells_that_a_host_lags(grid: OneHost) -> None:
+    post = Post(Roster({"v01": NODE}), Ledger(), "run")
+    over_at_confirmation(grid)
+    with pytest.warns(Remark, match=rf"node {NODE} \(v01\) .* restart it if this lasts"):
+        [exchange(post, grid, round) for round in (1, 2)]
+
+
+def test_a_host_that_goes_on_lagging_answers_in_time(grid: OneHost) -> None:
+    post = Post(muster(grid, ["v01"], together=False, patience=0.1), Ledger(), "run")
+    dead_client_app(grid)
+    grid.apart = True
+    assert [exchange(post, grid, round) for round in range(1, 7)] == [False, False, True, True, True, True]
+    assert grid.ready() and post.roster.lag.nodes == {NODE}
+
+
+def test_a_host_that_lags_from_the_start_takes_part(grid: OneHost) -> None:
+    over_at_confirmation(grid)
+    roster = muster(grid, ["v01"], together=False, patience=0.1)
+    assert roster.views == ("v01",) and roster.lag.nodes == {NODE}
+    post = Post(roster, Ledger(), "run")
+    assert [exchange(post, grid, 0, "query.enrol"), *(exchange(post, grid, round) for round in (1, 2))] == [True] * 3
+    assert not grid.ready() and not roster.lag.nodes
+
+
+def test_a_host_that_is_slow_is_left_alone(grid: OneHost) -> None:
+    """Its answer to a message is made when the next one is under way."""
+    post = Post(Roster({"v01": NODE}), Ledger(), "run")
+    for round in range(1, 5):
+        grid.push_messages(post.send(grid, "train", round, {"v01": {}}, {"round": round}))
+        post.sort([])
+        if round > 1:
+            grid.take(), grid.work(), grid.answer()
+            assert post.late(grid)["v01"][0] == round - 1
+    assert grid.sent == ["train"] * 4
+
+
+def test_a_host_whose_link_was_cut_is_asked_once_more_and_left_alone(grid: OneHost) -> None:
+    """Its answer was made before the next message, and came after it."""
+    post = Post(Roster({"v01": NODE}), Ledger(), "run")
+    grid.push_messages(post.send(grid, "train", 1, {"v01": {}}, {"round": 1}))
+    grid.take(), grid.work()
+    post.sort([])
+    written = post.send(grid, "train", 2, {"v01": {}}, {"round": 2})
+    grid.answer()
+    post.sort(grid.send_and_receive(written))
+    assert list(post.late(grid)) == ["v01"] and not post.lost
+    assert all(exchange(post, grid, round) for round in range(3, 8))
+    assert grid.sent.count("query.hello") == 1 and not post.roster.lag.nodes
