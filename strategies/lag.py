@@ -1,4 +1,4 @@
-"""Hosts that lag: their answers come one message late. How they are known, and what brings them into step again.
+"""Hosts that lag: their answers come one message late. How they are known, and what makes them answer in time.
 
 A SuperNode of Flower 1.41 takes a message, waits until it has a reply, to whichever message, and sends every reply that
 it has; then it takes the next message. Once it is left with a reply too many (how: docs/fleet.md, tests/test_lag.py) it
@@ -8,7 +8,8 @@ known by    a reply that was made before the latest message to its host was, and
             reply after that. Of a host whose link was cut it is true once.
 cured by    a hello right behind each message. A SuperNode that lags takes both before it waits for a reply. So the
             answer to the message leaves as soon as it is there; and where both replies are there when it looks (every
-            half second), both leave and it is in step. A warm process gives one right after the other.
+            half second), both leave and it is in step. Tried on Flower's own code; that it comes to that on a fleet is
+            not shown.
 over when   the reply to a hello came by itself. One that never lagged was sent one hello more than it needed; so one
             that had to be asked twice at the muster, and is slow or lags, is taken for one that does.
 """
