@@ -183,6 +183,8 @@ def _parsed(overrides: str) -> tuple[str, ...]:
 
 ACTS: Mapping[str, Callable[[Message, Context], Message]] = {
     "query.hello": hello,
+    "query.wait": hello,
+    "query.join": hello,
     "query.enrol": enrol,
     "train.teacher": train_teacher,
     "train": train,

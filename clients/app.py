@@ -3,6 +3,8 @@
 | message        | asks                          | tells                                                   |
 |----------------|-------------------------------|---------------------------------------------------------|
 | query.hello    |                               | the views this host serves (none: any it is dealt)      |
+| query.wait     | to reply together with a join | the same                                                |
+| query.join     | to reply together with a wait | the same                                                |
 | query.enrol    |                               | each view's clips, teachers, event labels it can tell   |
 | train.teacher  | one teacher round             | the teacher's weights after it                          |
 | train          | one student round             | tally, and soft labels or weights if wished             |
@@ -13,6 +15,9 @@ process (`warm=true` in the node config), it does the work, and torch, model and
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -34,3 +39,20 @@ def answer(message: Message, context: Context) -> Message:
     from clients.acts import ACTS  # here: it brings torch
 
     return ACTS[message.metadata.message_type](message, context)
+
+
+@app.query("wait")
+@app.query("join")
+def answer_together(message: Message, context: Context) -> Message:
+    """The reply, at the same moment as that of the other of the two; the warm process gives it when its turn comes.
+
+    Only a SuperNode that lags starts both ClientApps at once (strategies/lag.py).
+    """
+    reply = answer(message, context)
+    if context.node_config.get("warm"):
+        from clients.meeting import join, wait
+
+        meet = wait if message.metadata.message_type == "query.wait" else join
+        with suppress(OSError):  # a full disk costs the meeting, not the reply
+            meet(Path(str(context.node_config["state-dir"])))
+    return reply

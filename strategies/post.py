@@ -78,7 +78,7 @@ class Post:
         """Begin an exchange: one message for each host that serves a view of `told`, booked under `round`.
 
         Whoever calls sends them. What follows them to hosts that lag is sent here: it was made after them, and a
-        SuperLink hands messages out in the order in which they were made.
+        SuperLink hands out what there is in the order in which it was made.
         """
         self._older += self._waiting
         self._hear(grid)
@@ -86,7 +86,7 @@ class Post:
         self.answers, self.lost, self._waiting = {}, set(told), []
         self.failures = dict.fromkeys(told, "no node serves it")
         written = self._write(list(told))
-        self._follow(grid, written)
+        self.roster.lag.bring_into_step(grid)
         return written
 
     def sort(self, replies: Iterable[Message]) -> tuple[Answers, Failures]:
@@ -111,9 +111,7 @@ class Post:
         there, under_way = set(grid.get_node_ids()), {view for sent in self._waiting for view in sent.views}
         back = [v for v in sorted(self.lost) if v not in under_way and self.node_of(v) in there]
         if back:
-            written = self._write(back)
-            grid.push_messages(written)
-            self._follow(grid, written)
+            grid.push_messages(self._write(back))
         return self.answers, self.failures
 
     def node_of(self, view: str) -> int | None:
@@ -138,14 +136,6 @@ class Post:
                     if view not in self._late or self._late[view][0] < sent.round:
                         self._late[view] = sent.round, letter
 
-    def _follow(self, grid: Grid, written: Sequence[Message]) -> None:
-        """Send what brings hosts that lag into step, behind the messages just written."""
-        self.roster.lag.wrote(written)
-        if following := self.roster.lag.behind(written):
-            self.roster.lag.wrote(following)
-            grid.push_messages(following)
-            self._older += [Sent(self._round, (), message.metadata) for message in following]
-
     def _write(self, views: Sequence[str]) -> list[Message]:
         """The messages to the hosts of views of this exchange."""
         written: list[Message] = []
@@ -157,6 +147,7 @@ class Post:
             written.append(message)
             self._waiting.append(Sent(self._round, served, message.metadata))
             self.failures |= dict.fromkeys(served, "no answer in time")
+        self.roster.lag.wrote(written)
         return written
 
     def _open(self, reply: Message, sent: Sent) -> tuple[Answers, Failures]:

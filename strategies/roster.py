@@ -8,6 +8,7 @@ comes later is asked when it is first seen.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from flwr.serverapp import Grid
 
 from fedkd.errors import UserError
 from fedkd.wire import WireError, about, names
-from strategies.lag import Lag, hello
+from strategies.lag import PAIR, Lag, hellos
 
 ASKING = 10.0
 """Seconds that a node which comes later has to say which views it serves: the others wait for it."""
@@ -74,13 +75,14 @@ class Roster:
         self.node_of = dict(sorted({**self.node_of, **_spread(lost, free), **claimed}.items()))
 
     def ask(self, grid: Grid, nodes: Sequence[int], patience: float) -> tuple[dict[int, list[str]], list[str]]:
-        """({node: the views it says it serves}, why others could not answer). Who lags answers when asked again."""
+        """({node: the views it says it serves}, why others could not answer). Whoever is late may lag."""
         unable: list[str] = []
         claims = self._ask(grid, nodes, patience / 2, unable)
-        if self.unanswered:
-            claims |= self._ask(grid, sorted(self.unanswered.values()), patience / 2, unable)
-            claims |= self._late_claims(grid)
-            self.lag.nodes |= claims.keys() & set(self.unanswered.values())  # they answered, and owe an answer still
+        if silent := sorted(self.unanswered.values()):
+            replies = list(grid.send_and_receive(hellos(silent, *PAIR), timeout=patience / 2))
+            claims |= self._claims(replies, unable) | self._late_claims(grid)
+            replied = Counter(reply.metadata.src_node_id for reply in replies)
+            self.lag.nodes |= {node for node in silent if node in claims and replied[node] < len(PAIR)}
         return claims, unable
 
     def _ask(
@@ -89,7 +91,7 @@ class Roster:
         """node -> the views it says it serves, of the nodes that answer in time."""
         if not nodes:
             return {}
-        asked = [hello(node) for node in nodes]
+        asked = hellos(nodes, "query.hello")
         self.lag.wrote(asked)
         replies = list(grid.send_and_receive(asked, timeout=patience))
         self.unanswered |= {message.metadata.message_id: message.metadata.dst_node_id for message in asked}

@@ -4,8 +4,13 @@ Flower's own loop, state and handlers are at work here, in this process. Their n
 them, this file breaks, and nothing else.
 """
 
+import fcntl
+import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
+from multiprocessing import get_context
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn, cast
 
@@ -35,10 +40,12 @@ from flwr.supernode import start_client_internal as loop
 from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 from flwr.supernode.servicer.runtime import runtime_handlers as runtime
 
+from clients.meeting import join, wait
 from fedkd.errors import Remark
 from fedkd.wire import address
 from simulations.host_grid import HostGrid
 from simulations.identity import become_server, new_run
+from strategies.lag import PAIR
 from strategies.ledger import Ledger
 from strategies.post import Post
 from strategies.roster import Roster, muster
@@ -57,6 +64,7 @@ class ClientApp:
         self._message = message_from_proto(
             runtime.pull_messages(PullAppMessagesRequest(), state, self._known()).messages_list[0]
         )
+        self.kind = self._message.metadata.message_type
 
     def reply(self) -> None:
         said = address({"v01": {"tally": MetricRecord({"count": 1})}}, ConfigRecord({"views": ["v01"]}))
@@ -96,7 +104,7 @@ class OneHost(HostGrid):
         self.under_way: list[Message] = []
         self.came: list[Message] = []
         self.sent: list[str] = []
-        self.apart = False  # two replies are never there at the same look
+        self.waits: ClientApp | None = None
 
     def push_messages(self, messages) -> list[str]:
         for message in messages:
@@ -150,10 +158,17 @@ class OneHost(HostGrid):
         """ClientApps answer what was taken."""
         while self.state.get_tasks(statuses=["pending"]):
             app = ClientApp(self.state)
-            app.reply()
-            app.end()
-            if self.apart:
-                break
+            if app.kind == "query.wait":
+                self.waits = app
+                continue
+            for done in (app, self.waits) if app.kind == "query.join" and self.waits else (app,):
+                done.reply()
+                done.end()
+            self.waits = None if app.kind == "query.join" else self.waits
+        if self.waits and not self.ready():
+            self.waits.reply()  # it has waited in vain
+            self.waits.end()
+            self.waits = None
 
     def serve(self) -> None:
         """The SuperNode's loop, until there are no more messages."""
@@ -161,8 +176,7 @@ class OneHost(HostGrid):
             if not self.ready():
                 self.work()
             self.answer()
-        while self.state.get_tasks(statuses=["pending"]):
-            self.work()
+        self.work()
 
 
 @pytest.fixture
@@ -248,46 +262,35 @@ def test_a_host_that_lags_is_brought_into_step(way, grid: OneHost) -> None:
     post = Post(muster(grid, ["v01"], together=False, patience=0.1), Ledger(), "run")
     assert exchange(post, grid, 1)
     way(grid)
-    assert [exchange(post, grid, round) for round in range(2, 7)] == [False, False, True, True, True]
+    with pytest.warns(Remark, match=rf"node {NODE} \(v01\) .* restart it if it lasts"):
+        assert [exchange(post, grid, round) for round in range(2, 7)] == [False, False, True, True, True]
     assert not grid.ready() and not post.roster.lag.nodes
-    assert grid.sent.count("query.hello") == 2, "at the muster, and once behind a message"
+    assert [kind for kind in grid.sent if kind in PAIR] == list(PAIR), "once"
 
 
-def test_a_host_that_lags_is_known_by_any_message(grid: OneHost) -> None:
+@pytest.mark.parametrize("kind", ["query.enrol", "train.teacher", "evaluate"])
+def test_a_host_that_lags_is_known_by_any_message(kind: str, grid: OneHost) -> None:
     post = Post(Roster({"v01": NODE}), Ledger(), "run")
     over_at_confirmation(grid)
-    assert [exchange(post, grid, 0, "query.enrol") for _ in range(4)] == [False, False, True, True]
-
-
-def test_a_host_that_is_slow_and_lags_is_known_at_the_muster(grid: OneHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its answer is made after it was asked again: it may be slow only, and is sent a hello behind the next message."""
-    over_at_confirmation(grid)
-    monkeypatch.setattr("strategies.lag.Lag.wrote", lambda self, messages: None)
-    assert muster(grid, ["v01"], together=False, patience=0.1).lag.nodes == {NODE}
-
-
-def test_a_run_tells_that_a_host_lags(grid: OneHost) -> None:
-    post = Post(Roster({"v01": NODE}), Ledger(), "run")
-    over_at_confirmation(grid)
-    with pytest.warns(Remark, match=rf"node {NODE} \(v01\) .* restart it if this lasts"):
-        [exchange(post, grid, round) for round in (1, 2)]
-
-
-def test_a_host_that_goes_on_lagging_answers_in_time(grid: OneHost) -> None:
-    post = Post(muster(grid, ["v01"], together=False, patience=0.1), Ledger(), "run")
-    dead_client_app(grid)
-    grid.apart = True
-    assert [exchange(post, grid, round) for round in range(1, 7)] == [False, False, True, True, True, True]
-    assert grid.ready() and post.roster.lag.nodes == {NODE}
+    assert [exchange(post, grid, 0, kind) for _ in range(4)] == [False, False, True, True]
 
 
 def test_a_host_that_lags_from_the_start_takes_part(grid: OneHost) -> None:
     over_at_confirmation(grid)
     roster = muster(grid, ["v01"], together=False, patience=0.1)
-    assert roster.views == ("v01",) and roster.lag.nodes == {NODE}
+    assert roster.views == ("v01",) and not roster.lag.nodes and not grid.ready()
     post = Post(roster, Ledger(), "run")
     assert [exchange(post, grid, 0, "query.enrol"), *(exchange(post, grid, round) for round in (1, 2))] == [True] * 3
-    assert not grid.ready() and not roster.lag.nodes
+
+
+def test_a_host_that_may_lag_still_after_the_muster_is_brought_into_step(grid: OneHost, monkeypatch) -> None:
+    """It has not replied to both."""
+    over_at_confirmation(grid)
+    with monkeypatch.context() as patch:
+        patch.setattr("strategies.roster.PAIR", ("query.hello",))
+        roster = muster(grid, ["v01"], together=False, patience=0.1)
+    assert roster.lag.nodes == {NODE} and grid.ready()
+    assert exchange(Post(roster, Ledger(), "run"), grid, 0, "query.enrol") and not grid.ready()
 
 
 def test_a_host_that_is_slow_is_left_alone(grid: OneHost) -> None:
@@ -302,7 +305,7 @@ def test_a_host_that_is_slow_is_left_alone(grid: OneHost) -> None:
     assert grid.sent == ["train"] * 4
 
 
-def test_a_host_whose_link_was_cut_is_asked_once_more_and_left_alone(grid: OneHost) -> None:
+def test_a_host_whose_link_was_cut_is_taken_for_one_that_lags_once(grid: OneHost) -> None:
     """Its answer was made before the next message, and came after it."""
     post = Post(Roster({"v01": NODE}), Ledger(), "run")
     grid.push_messages(post.send(grid, "train", 1, {"v01": {}}, {"round": 1}))
@@ -313,4 +316,34 @@ def test_a_host_whose_link_was_cut_is_asked_once_more_and_left_alone(grid: OneHo
     post.sort(grid.send_and_receive(written))
     assert list(post.late(grid)) == ["v01"] and not post.lost
     assert all(exchange(post, grid, round) for round in range(3, 8))
-    assert grid.sent.count("query.hello") == 1 and not post.roster.lag.nodes
+    assert [kind for kind in grid.sent if kind in PAIR] == list(PAIR) and not post.roster.lag.nodes
+
+
+def moment(meet: Callable[..., bool], *where: object) -> float:
+    """When one that meets another goes on."""
+    assert meet(*where)
+    return time.monotonic()
+
+
+def test_two_client_apps_meet_and_go_on_together(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(2, get_context("spawn")) as processes:
+        first = processes.submit(moment, wait, tmp_path, 60.0)
+        while not is_locked(tmp_path / "waits.lock"):
+            time.sleep(0.01)
+        second = processes.submit(moment, join, tmp_path)
+        assert abs(first.result() - second.result()) < 0.2
+
+
+def is_locked(path: Path) -> bool:
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_client_app_waits_in_vain_for_a_while_and_joins_nobody_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert not wait(tmp_path, 0.2) and 0.2 <= time.monotonic() - began < 5
+    assert not join(tmp_path) and not wait(tmp_path, 0.0)

@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import shlex
 import signal
 import socket
 import subprocess
@@ -234,6 +235,65 @@ def test_a_host_whose_clock_jumps_is_shut_out_until_it_is_right(
     status = statuses(folder())
     assert all(status[round, view] == "ok" for round in range(1, 31) for view in ("v02", "v03"))
     assert status[30, "v01"] == "ok"
+
+
+HOLDS_BACK = """
+import sys
+from pathlib import Path
+from simulations.fleet import gate
+from simulations.fleet.kit import load_kit
+
+class HoldsBack(gate.Gate):
+    async def __call__(self, scope, receive, send):
+        confirms = scope["path"].endswith("/confirm-message-received") and scope["client"][0] == sys.argv[2]
+        if confirms and Path(sys.argv[3]).exists():
+            await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+        else:
+            await super().__call__(scope, receive, send)
+
+gate.Gate = HoldsBack
+gate.serve(load_kit(sys.argv[1], "server"))
+"""
+"""A gate that lets a host's confirmations through once a file is gone: as if the link was cut at that moment."""
+
+
+def left_with_a_reply_too_many(fleet: Fleet, begin, held: Path) -> None:
+    """cam1 answers a message before it can confirm it, and the run is over when it can."""
+    log, apps = fleet.folder_of("cam1") / "supernode.log", lambda: fleet.network.processes("cam1", "flwr-clientapp")
+    process, _ = begin(fleet, "patience=300")
+    fleet.wait_for(apps, "a ClientApp on cam1")
+    fleet.wait_for(lambda: not apps(), "its answer")
+    process.terminate()
+    process.wait()
+    held.unlink()
+    fleet.wait_for(lambda: "Ignoring message" in log.read_text(), "a refused confirmation")
+
+
+@needs_namespaces
+@pytest.mark.fleet
+@pytest.mark.slow
+def test_a_host_whose_supernode_has_a_reply_too_many_is_brought_into_step(begin, kit: Path, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    with Network({SERVER: Link(), "cam1": HOME, "cam2": HOME}) as network:
+        fleet = Fleet(network, kit, {"cam1": ["v01"], "cam2": ["v02"]})
+        (tmp_path / "gate.py").write_text(HOLDS_BACK)
+        words = shlex.join(
+            map(str, (sys.executable, tmp_path / "gate.py", kit / "server", network.address("cam1"), held))
+        )
+        (kit / "server" / "gate.sh").write_text(f"exec {words}\n")
+        fleet.start()
+        held.touch()
+        left_with_a_reply_too_many(fleet, begin, held)
+        results = tmp_path / "after"
+        process = fleet.begin(
+            "run", *JOB, "rounds=6", "speak_after=2", "evaluate_every=3", "timeout=120", "patience=30",
+            "place=fleet", f"place.kit='{kit}'", f"results_dir='{results}'",
+        )  # fmt: skip
+        assert process.wait(timeout=900) == 0
+    folder = only_folder(results)
+    assert "v01" in summary(folder)["accuracy"], "it answers the last exam in time"
+    assert [statuses(folder)[round, "v01"] for round in range(1, 7)] == ["ok"] * 6
 
 
 @needs_namespaces
