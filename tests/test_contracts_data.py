@@ -83,6 +83,13 @@ def test_a_split_that_would_leak_is_refused() -> None:
         labelled(replace(view, valid=view.test), share=1.0, seed=0, across_views=True)
 
 
+def test_tiny_has_as_many_test_clips_as_asked() -> None:
+    view = Tiny(tests=40).view("v01", 0)
+    assert (len(view.train), len(view.valid), len(view.test)) == (24, 12, 40)
+    with pytest.raises(UserError, match="a test clip of each of its 3 classes, got tests=2"):
+        Tiny(tests=2)
+
+
 def test_people_in_training_are_in_no_exam(opened: tuple) -> None:
     name, data, views = opened
     if name in TRANSDUCTIVE:

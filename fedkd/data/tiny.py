@@ -35,6 +35,7 @@ class Tiny:
 
     views        how many; they are called v01, v02, ..
     clips        training clips of each view; half as many to validate, and to test.
+    tests        test clips of each view, where there shall be another number.
     labels       share of its training clips that a view labels itself, in (0, 1].
     frames       T of every stream.
     joints       J of "skeleton" [N T J 3] and "pose2d" [N T J 2]; 20 or 25 where clips are augmented.
@@ -45,6 +46,7 @@ class Tiny:
 
     views: int = 3
     clips: int = 24
+    tests: int | None = None
     num_classes: int = 3
     labels: float = 1.0
     frames: int = 8
@@ -62,6 +64,8 @@ class Tiny:
                 "tiny needs at least 2 views, 2 classes, and 2 clips for each class, "
                 f"got views={self.views} num_classes={self.num_classes} clips={self.clips}."
             )
+        if self.tests is not None and self.tests < self.num_classes:
+            raise UserError(f"tiny needs a test clip of each of its {self.num_classes} classes, got tests={self.tests}.")
         if not 0 < self.labels <= 1:
             raise UserError(f"tiny labels is a share in (0, 1], got {self.labels}.")
         if self.broken_view is not None and self.broken_view not in self.view_names():
@@ -98,7 +102,7 @@ class Tiny:
 
     def _filmed(self, split: str, view: str) -> Clips:
         """What one view saw of a split's events, which all views saw."""
-        num_events = self.clips if split in ("train", "lab") else self.clips // 2
+        num_events = self._num_events(split)
         ids, order = torch.tensor([opaque_id(f"tiny/{split}/{event}") for event in range(num_events)]).sort()
         labels = order % self.num_classes  # as many of each class
         begun = torch.rand(num_events, generator=generator(WORLD, "begun", split))[order]
@@ -110,6 +114,11 @@ class Tiny:
         worn = torch.randn(self.joints * 3, self.channels, generator=generator(WORLD, "worn", view))
         imu = skeleton.flatten(2) @ worn / math.sqrt(self.joints * 3)
         return Clips(ids, labels, {"skeleton": skeleton, "pose2d": skeleton @ picture, "imu": imu})
+
+    def _num_events(self, split: str) -> int:
+        if split == "test" and self.tests is not None:
+            return self.tests
+        return self.clips if split in ("train", "lab") else self.clips // 2
 
     def _movements(self, labels: Tensor, begun: Float[Tensor, "N"]) -> Float[Tensor, "N T J 3"]:
         """Each clip's movement, up to half a turn on from its beginning."""
