@@ -36,9 +36,7 @@ from simulations.emulated.switch import BACKLOG, Link, Way
 needs_namespaces = pytest.mark.skipif(bool(why := missing()), reason=why)
 SHARES = (CPU / "cpu.cfs_quota_us").exists()
 needs_cgroups = pytest.mark.skipif(not SHARES, reason="needs the cpu controller of cgroup v1")
-needs_a_clock = pytest.mark.skipif(
-    library() is None, reason="needs libfaketime (pip install libfaketime)"
-)
+needs_a_clock = pytest.mark.skipif(library() is None, reason="needs libfaketime (pip install libfaketime)")
 
 VIEWS = {"cam1": ["v01"], "cam2": ["v02"], "cam3": ["v03"]}
 HOME = Link(rate=20, delay=25, loss=0.01)

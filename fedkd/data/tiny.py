@@ -65,7 +65,9 @@ class Tiny:
                 f"got views={self.views} num_classes={self.num_classes} clips={self.clips}."
             )
         if self.tests is not None and self.tests < self.num_classes:
-            raise UserError(f"tiny needs a test clip of each of its {self.num_classes} classes, got tests={self.tests}.")
+            raise UserError(
+                f"tiny needs a test clip of each of its {self.num_classes} classes, got tests={self.tests}."
+            )
         if not 0 < self.labels <= 1:
             raise UserError(f"tiny labels is a share in (0, 1], got {self.labels}.")
         if self.broken_view is not None and self.broken_view not in self.view_names():

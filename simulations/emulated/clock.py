@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedkd.errors import UserError
 
+
 def library() -> Path | None:
     """Where libfaketime is (`pip install libfaketime`). Debian's 0.9.10 is not asked: under it Python cannot sleep."""
     found = find_spec("libfaketime")
