@@ -100,6 +100,13 @@ def test_the_largest_that_a_host_sends_passes_and_what_is_larger_does_not(door):
     assert heard(stranger(door, begun(10**9) + bytes(gate.LARGEST + 1))).startswith(b"HTTP/1.1 413")
 
 
+def test_one_connection_serves_one_request_after_the_other(door):
+    with httpx.Client(base_url=f"https://localhost:{door.port}", verify=trusting(door), trust_env=False) as client:
+        assert [client.post(PATH, content=b"123").text, client.get("/health").text] == ["3", "0"]
+        assert client.post("/v1/control/start-run", content=b"123").status_code == 404
+        assert client.post(PATH, content=b"").text == "0"
+
+
 def test_who_is_silent_is_not_waited_for(door, monkeypatch):
     monkeypatch.setattr(gate, "BODY_SECONDS", 0.3)
     monkeypatch.setattr(gate, "HEAD_SECONDS", 0.3)
