@@ -54,5 +54,5 @@ def answer_together(message: Message, context: Context) -> Message:
 
         meet = wait if message.metadata.message_type == "query.wait" else join
         with suppress(OSError):  # a full disk costs the meeting, not the reply
-            meet(Path(str(context.node_config["state-dir"])))
+            meet(Path(str(context.node_config["state-dir"])).expanduser())
     return reply

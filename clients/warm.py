@@ -9,11 +9,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 
@@ -23,6 +27,13 @@ from fedkd.errors import UserError
 
 START_SECONDS = 120.0
 """How long a warm process may take to start: a small host imports torch for a while."""
+
+HUNG_SECONDS = 600.0
+"""After so long without any use of a processor a warm process is taken for hung (stopped, or at a disk that stands
+still), and ended. How long a round takes does not matter: who trains uses a processor."""
+
+_LOOKS = 10
+"""In that time: a host that was frozen as a whole, and this process with it, is not judged by a single look."""
 
 _LONGEST = 100
 """Bytes that a socket's path may have (Linux: 107)."""
@@ -54,7 +65,7 @@ def _exchange(path: Path, message: Message, context: Context) -> Message:
     for ours in (path, path.parent):
         if (stat := ours.stat()).st_uid != os.getuid() or (ours == path.parent and stat.st_mode & 0o022):
             raise UserError(f"{ours} must be this user's and nobody else's to write: a reply from there is trusted.")
-    with Client(str(path), "AF_UNIX") as line:
+    with Client(str(path), "AF_UNIX") as line, _watched(_process_behind(line)):
         line.send((message, context))
         return _received(line)
 
@@ -64,6 +75,40 @@ def _received(line: Connection) -> Message:
     if isinstance(reply, Message):
         return reply
     raise UserError(str(reply))
+
+
+def _process_behind(line: Connection) -> int:
+    """Who listens at the other end."""
+    with socket.socket(fileno=os.dup(line.fileno())) as end:
+        pid: int = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid
+
+
+@contextmanager
+def _watched(pid: int) -> Iterator[None]:
+    """For the time of the block, end a process that hangs: whoever waits for it then sees that it is gone."""
+    over = threading.Event()
+    threading.Thread(target=_end_if_hung, args=(pid, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _end_if_hung(pid: int, over: threading.Event) -> None:
+    used, idle_looks = -1, 0
+    with suppress(OSError):  # it is gone
+        while idle_looks < _LOOKS and not over.wait(HUNG_SECONDS / _LOOKS):
+            before, used = used, _processor_ticks(pid)
+            idle_looks = idle_looks + 1 if used == before else 0
+        if not over.is_set():
+            os.kill(pid, signal.SIGKILL)
+
+
+def _processor_ticks(pid: int) -> int:
+    """The processor time that a process has used, as `man 5 proc` has it: utime and stime."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def _start(path: Path) -> None:

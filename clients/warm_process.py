@@ -18,7 +18,7 @@ from flwr.app import Context, Message
 
 from clients.acts import ACTS
 from clients.memory import forget_others
-from fedkd.errors import reason_of
+from fedkd.errors import reason_of, remark
 
 IDLE_SECONDS = 900.0
 """Longer than a host waits for the others in most rounds, shorter than a night."""
@@ -45,7 +45,7 @@ def serve(path: Path, idle_seconds: float = IDLE_SECONDS) -> None:
     idle = Idle(idle_seconds)
     path.unlink(missing_ok=True)
     os.umask(0o177)  # the socket is its owner's alone from its first moment
-    with Listener(str(path), "AF_UNIX") as listener:
+    with Listener(str(path), "AF_UNIX", backlog=16) as listener:  # who asks never waits to be let in
         os.umask(0o077)
         while True:
             with listener.accept() as line, suppress(EOFError, OSError), idle:  # who asked has gone: the next one
@@ -64,8 +64,15 @@ def _answer(message: Message, context: Context) -> Message | str:
 
 def end_with(pid: int) -> None:
     """End this process as soon as process `pid` has ended, whatever it is doing."""
-    with suppress(ProcessLookupError):
+    try:
         select.select([os.pidfd_open(pid)], [], [])
+    except ProcessLookupError:
+        pass  # it has ended
+    except OSError as error:  # Linux before 5.3, or a container that forbids it
+        remark(
+            f"cannot watch the SuperNode ({error.strerror}): ends {IDLE_SECONDS:.0f} s after its last message instead."
+        )
+        return
     os._exit(0)
 
 

@@ -155,7 +155,7 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
     [result, *more] = [word.partition("=")[2] for word in words if word.startswith("resume=")]
     if more or multirun:
         raise UserError("resume= goes on with one run; give each its own command.")
-    folder = only_run(result)
+    folder = only_run(result).absolute()  # a ServerApp or an actor may work in another directory
     summary = read(folder).summary
     if summary["status"] == "finished":
         print(f"fedkd: the run in {folder} is finished already.", file=sys.stderr)

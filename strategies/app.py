@@ -25,6 +25,7 @@ from strategies.observer import Observer
 from strategies.post import Post
 from strategies.quorum import wait
 from strategies.roster import muster
+from strategies.steady import steady
 from strategies.views import Setting, ViewStrategy
 
 _AT_HOME = Path.home() / "fedkd"
@@ -58,7 +59,7 @@ def main(grid: Grid, context: Context) -> None:
     refuse_unfit(cfg, data.view_names())
     record = _record(Path(folder), cfg, {**_heading(cfg, data), "place": place, "overrides": overrides})
     try:
-        observer = run(grid, cfg, data, record)
+        observer = run(steady(grid), cfg, data, record)
         observer.close()
     except BaseException as error:  # an interrupted run has failed too
         record.update(status="failed", reason=str(error).splitlines()[0] if str(error) else type(error).__name__)

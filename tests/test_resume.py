@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -139,6 +140,27 @@ def test_a_run_goes_on_with_its_own_settings_only(
     assert "one run" in capsys.readouterr().err
     assert main(["run", "resume=nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_relative_path_names_the_same_run_where_the_server_works_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calm = ends(run(tmp_path / "calm", *WORDS))
+    with monkeypatch.context() as patch:
+        kill_at(patch, 12)
+        with contextlib.suppress(Killed):
+            run(tmp_path / "killed", *WORDS)
+    serve = local.serve
+
+    def serve_elsewhere(*arguments: Any) -> None:
+        with contextlib.chdir(tmp_path / "calm"):  # as a ServerApp that a SuperLink starts
+            serve(*arguments)
+
+    memory.forget(os.getpid())
+    monkeypatch.setattr(local, "serve", serve_elsewhere)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "resume=killed"]) == 0
+    assert ends(only_folder(tmp_path / "killed")) == calm
 
 
 def test_a_run_that_kept_nothing_says_so(

@@ -1,20 +1,23 @@
 """The warm process of a host: on a socket that is its owner's alone, and gone with its SuperNode."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from tiny import JOB
 
-from clients import warm
+from clients import meeting, warm
 from clients.app import app as client_app
+from clients.warm_process import end_with
 from fedkd.config import as_string
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from fedkd.wire import address, letters
 from simulations.identity import become_server, stamp
 
@@ -91,6 +94,73 @@ def test_a_process_that_nobody_asks_ends(tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.1)
     assert process.wait(timeout=10) == 0
+
+
+@contextmanager
+def listening(path: Path, work: str):
+    """A process in the warm one's stead, that does `work` before it replies."""
+    code = f"""
+import sys, time
+from multiprocessing.connection import Listener
+with Listener(sys.argv[1], "AF_UNIX") as listener:
+    while True:
+        with listener.accept() as line:
+            try:
+                line.recv_bytes()
+            except EOFError:
+                continue
+            {work}
+            line.send("done")
+"""
+    process = subprocess.Popen([sys.executable, "-c", code, path])
+    while not warm._listens(path):
+        assert process.poll() is None
+        time.sleep(0.05)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_process_that_hangs_is_ended_and_one_that_works_long_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(warm, "HUNG_SECONDS", 2.0)
+    tmp_path.chmod(0o700)
+    become_server(1)
+    message, context = asked("train", 1), host(tmp_path)
+    with listening(tmp_path / "works", "while time.process_time() < 3: pass") as works:
+        with pytest.raises(UserError, match="done"):
+            warm._exchange(tmp_path / "works", message, context)
+        assert works.poll() is None
+    with listening(tmp_path / "sleeps", "time.sleep(600)") as sleeps:
+        with pytest.raises((EOFError, OSError)):
+            warm._exchange(tmp_path / "sleeps", message, context)
+        assert sleeps.wait(timeout=10) == -signal.SIGKILL
+    with listening(tmp_path / "stopped", "pass") as stopped:
+        stopped.send_signal(signal.SIGSTOP)
+        message.content["weights"] = ConfigRecord({"more than a socket holds": bytes(10**7)})
+        with pytest.raises((EOFError, OSError)):
+            warm._exchange(tmp_path / "stopped", message, context)
+        assert stopped.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_a_process_that_cannot_watch_its_supernode_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(pid: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", forbidden)
+    with pytest.warns(Remark, match="cannot watch the SuperNode .*: ends 900 s after its last message"):
+        end_with(os.getpid())
+
+
+def test_two_client_apps_meet_where_a_home_is_meant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folders: list[Path] = []
+    become_server(1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(warm, "ask", lambda message, context: Message(RecordDict(), reply_to=message))
+    monkeypatch.setattr(meeting, "join", folders.append)
+    client_app(asked("query.join"), host(Path("~/camera")))
+    assert folders == [tmp_path / "camera"]
 
 
 @pytest.mark.slow

@@ -3,26 +3,46 @@
 Flower 1.41 serves three interfaces on one port: for hosts (each request signed with a registered key), for whoever
 starts runs, and for its own processes. The latter two ask for no password, and a run is a program of somebody's choice
 on every host. So the SuperLink stays on its machine's loopback, and this proxy passes on what a host may ask, by name.
+
+Anybody may knock. So that nobody can stand in the door, a request is passed on when all of it is there, it may be of no
+more than a certain size and age, and each address has so many connections. (uvicorn's own `limit_concurrency` counts
+all addresses together, so that one could use up what is there for all.)
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from simulations.fleet.kit import Kit
 
 OPEN = re.compile(r"/health|/v1/fleet/[a-z-]+")
 """Paths that pass, matched whole: what is not known here does not pass."""
 
+LARGEST = 8 * 2**20
+"""Bytes of a request's body: Flower sends weights in pieces of 5 MiB, and whatever else a host says is smaller."""
+
+BODY_SECONDS = 300.0
+"""For a body to come: a piece of weights on a link of 150 kbit/s."""
+
+HEAD_SECONDS = 30.0
+"""For a connection's first request to begin: a host that is gone without a word would be waited for without end."""
+
+CONNECTIONS = 128
+"""Of one address: a SuperNode has four at most, and the hosts of a site may share an address."""
+
 _HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "date", "server"}
 _TIMEOUT = httpx.Timeout(300, connect=5)
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)  # a request that is whole waits for no other
 
 Event = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -34,8 +54,9 @@ class Gate:
 
     def __init__(self, link: str, authority: Path) -> None:
         self._client = httpx.AsyncClient(
-            base_url=link, verify=ssl.create_default_context(cafile=authority), timeout=_TIMEOUT, trust_env=False
-        )
+            base_url=link, verify=ssl.create_default_context(cafile=authority), timeout=_TIMEOUT, limits=_LIMITS,
+            trust_env=False,
+        )  # fmt: skip
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -45,9 +66,15 @@ class Gate:
             await _answer(send, 404)
             return
         headers = [(key, value) for key, value in scope["headers"] if key.decode("latin-1") not in _HOP_BY_HOP]
-        request = self._client.build_request(
-            scope["method"], scope["path"], headers=headers, content=_body(receive) if _has_body(headers) else None
-        )
+        try:
+            body = await _body(receive)
+        except OverflowError:
+            await _answer(send, 413)
+            return
+        except OSError:  # it came too slowly, or the host is gone
+            await _answer(send, 503)
+            return
+        request = self._client.build_request(scope["method"], scope["path"], headers=headers, content=body)
         try:
             response = await self._client.send(request, stream=True)
         except httpx.TransportError:
@@ -63,36 +90,68 @@ class Gate:
             await response.aclose()
 
 
+class Guest(H11Protocol):
+    """A connection, closed where its address has too many, or it does not say what it wants (in 64 kB, says h11)."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let it in, or not."""
+        super().connection_made(transport)
+        here = _neighbourhood(self)
+        if sum(_neighbourhood(other) == here for other in self.connections) > CONNECTIONS:
+            transport.close()
+        else:
+            self.loop.call_later(HEAD_SECONDS, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
+def _neighbourhood(guest: Any) -> str:
+    """An address, or the network of IPv6 addresses that whoever has one of them has too."""
+    address = guest.client[0] if guest.client else ""
+    return str(ip_network((address, 64), strict=False)) if ":" in address else address
+
+
 def serve(kit: Kit) -> None:
     """Run the gate of a server's folder until it is told to end."""
-    uvicorn.run(
-        Gate(f"https://127.0.0.1:{kit.link_port}", kit.folder / "ca.crt"),
-        host=kit.listens_on,
-        port=kit.port,
-        ssl_certfile=kit.folder / "server.crt",
-        ssl_keyfile=kit.folder / "server.key",
-        lifespan="off",
-        access_log=False,
-        server_header=False,
-        log_level="warning",
-        ws="none",
-    )
+    uvicorn.run(**settings(kit))
 
 
-async def _body(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise httpx.ReadError("the host hung up")
-        yield event.get("body", b"")
-        more = event.get("more_body", False)
+def settings(kit: Kit) -> dict[str, Any]:
+    """What uvicorn is told."""
+    return {
+        "app": Gate(f"https://127.0.0.1:{kit.link_port}", kit.folder / "ca.crt"),
+        "host": kit.listens_on,
+        "port": kit.port,
+        "http": Guest,
+        "ssl_certfile": kit.folder / "server.crt",
+        "ssl_keyfile": kit.folder / "server.key",
+        "lifespan": "off",
+        "access_log": False,
+        "server_header": False,
+        "log_level": "warning",
+        "ws": "none",
+    }
 
 
-def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(key == b"content-length" and value != b"0" for key, value in headers)
+async def _body(receive: Receive) -> bytes:
+    """The whole body of a request."""
+    body, more = bytearray(), True
+    async with asyncio.timeout(BODY_SECONDS):
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise ConnectionError
+            body += event.get("body", b"")
+            if len(body) > LARGEST:
+                raise OverflowError
+            more = event.get("more_body", False)
+    return bytes(body)
 
 
 async def _answer(send: Send, status: int) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    """Say no, and hang up: what else there is to a request need not be heard."""
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body"})

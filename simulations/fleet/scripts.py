@@ -66,7 +66,8 @@ _SUPERLINK = """\
 _GATE = """\
 #!/bin/sh
 # The one door that is open to the network, in the foreground: hosts reach the SuperLink through it, and nothing else.
-{begin}exec fedkd fleet gate "$here"
+{begin}ulimit -n "$(ulimit -H -n)"  # each connection is an open file
+exec fedkd fleet gate "$here"
 """
 
 _REGISTER = """\
