@@ -130,7 +130,8 @@ def test_scripts_parse_and_units_and_compose_say_what_they_should(kit):
     unit = (host / "fedkd-cam2.service").read_text()
     assert "\nRestart=always\n" in unit and "\nStartLimitIntervalSec=0\n" in unit
     compose = (host / "compose.yaml").read_text()
-    assert yaml.safe_load(compose)["services"]["supernode"]["restart"] == "always"
+    service = yaml.safe_load(compose)["services"]["supernode"]
+    assert service["restart"] == "always" and service["init"] is True
     asked = set(re.findall(r"\$\{(\w+)\}", compose))  # those without a default
     assert asked <= read_environment(host).keys()
     quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OMP_NUM_THREADS": "1"}
