@@ -110,6 +110,27 @@ def test_a_key_that_has_left_the_kit_is_not_made_again(kit):
     assert (kit / "server" / "keys" / "cam1.pub").read_bytes() == public
 
 
+@pytest.mark.parametrize("lost", ["ca/ca.crt", "hosts/cam1/key.pub", "server/keys/cam1.pub", "kit.json"])
+def test_an_init_that_was_interrupted_is_completed_by_the_same_words(kit, lost):
+    before, public = secrets(kit), (kit / "server" / "keys" / "cam1.pub").read_bytes()
+    (kit / lost).unlink()
+    (kit / "hosts" / "cam1" / "key.part").write_bytes(b"half of another")
+    list(init(kit, "fleet.example.org", ["cam1=v01", "cam2=v02,v03"]))
+    assert secrets(kit) == before
+    assert (kit / "server" / "keys" / "cam1.pub").read_bytes() == public
+    assert (kit / "hosts" / "cam1" / "key.pub").read_bytes() == public
+    authority = read_certificate(kit / "hosts" / "cam1" / "ca.crt")
+    read_certificate(kit / "server" / "server.crt").verify_directly_issued_by(authority)
+
+
+def test_a_key_that_is_damaged_is_named(kit):
+    host = kit / "hosts" / "cam1"
+    (host / "key").write_bytes(b"")
+    (host / "key.pub").unlink()
+    with pytest.raises(UserError, match="expected a host's key in .*cam1/key"):
+        list(init(kit, None, []))
+
+
 def test_a_certificate_is_renewed_with_its_key_kept_and_the_authority_at_hand(kit):
     before = secrets(kit)
     list(init(kit, "other.example.org", [], renew=True))
