@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedkd.errors import UserError
 from fedkd.record import Record
 from simulations.cli import main
+from simulations.fleet import certificates
 from simulations.fleet.certificates import days_left, names_of, read_certificate
 from simulations.fleet.check import _clock, _counts
 from simulations.fleet.gate import OPEN
@@ -139,6 +140,22 @@ def test_a_certificate_is_renewed_with_its_key_kept_and_the_authority_at_hand(ki
     (kit / "ca" / "ca.key").unlink()
     with pytest.raises(UserError, match="put it back"):
         list(init(kit, None, [], renew=True))
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "1e9", "5000", "0", "-1"])
+def test_no_certificate_outlives_its_authority(days, tmp_path, capsys):
+    asked = ["--server", "localhost", "--host", "cam1=v01", f"--days={days}"]
+    assert main(["fleet", "init", str(tmp_path / "kit"), *asked]) == 2
+    assert capsys.readouterr().err.startswith("fedkd: expected days above 0 and below the authority's 3650, got ")
+    assert not (tmp_path / "kit").exists()
+
+
+def test_the_certificate_of_an_old_authority_may_have_what_is_left(kit, monkeypatch):
+    monkeypatch.setattr(certificates, "AUTHORITY_DAYS", 100)
+    (kit / "ca" / "ca.crt").unlink()
+    with pytest.raises(UserError, match="at most the 100 days that the authority has left, got 365; add --days"):
+        list(init(kit, None, [], renew=True))
+    list(init(kit, None, [], renew=True, days=99))
 
 
 def test_scripts_parse_and_units_and_compose_say_what_they_should(kit):

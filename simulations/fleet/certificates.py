@@ -57,6 +57,8 @@ def make_server_certificate(folder: Path, authority: Path, server: str, days: fl
     """
     signer = _signer(authority)
     issuer = read_certificate(authority / "ca.crt")
+    if days > (left := days_left(issuer)):
+        raise UserError(f"expected at most the {left:.0f} days that the authority has left, got {days:g}; add --days.")
     if not (folder / "server.key").exists():
         _write_key(folder / "server.key", ec.generate_private_key(ec.SECP384R1()))
     own = load_pem_private_key((folder / "server.key").read_bytes(), password=None)

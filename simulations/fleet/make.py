@@ -16,6 +16,7 @@ from pathlib import Path
 from fedkd.errors import UserError
 from fedkd.record import write_whole, writing_to
 from simulations.fleet.certificates import (
+    AUTHORITY_DAYS,
     days_left,
     make_authority,
     make_server_certificate,
@@ -46,8 +47,8 @@ def init(
     renew     make the server's certificate anew.
     programs  where Flower's programs lie on the machines.
     """
-    if days <= 0:
-        raise UserError(f"expected days above 0, got {days:g}.")
+    if not 0 < days < AUTHORITY_DAYS:
+        raise UserError(f"expected days above 0 and below the authority's {AUTHORITY_DAYS}, got {days:g}.")
     kit = _planned(folder.expanduser().absolute(), server, hosts, link_port)
     with writing_to(kit.folder):
         kit.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
