@@ -18,7 +18,7 @@ from fedkd.record import Record
 from simulations.cli import main
 from simulations.fleet import certificates
 from simulations.fleet.certificates import days_left, names_of, read_certificate
-from simulations.fleet.check import _clock, _counts
+from simulations.fleet.check import _admission, _clock, _counts
 from simulations.fleet.gate import OPEN
 from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
@@ -262,6 +262,26 @@ def test_check_names_every_fault_of_a_host_that_reaches_nobody(kit, capsys):
     assert re.search(r"WRONG port .*127.0.0.1:1 does not answer", said)
     assert re.search(r"\? +key +the server is not reached", said)
     assert re.search(r"ok +data v01 +24 clips", said)
+
+
+@pytest.mark.parametrize(("left", "said"), [(None, "cannot be read .*copy it"), ("A=1\n", "lacks .*FEDKD_PORT; add it")])
+def test_check_goes_on_without_an_environment(left, said, kit, capsys):
+    for folder in (kit / "hosts" / "cam1", kit / "server"):
+        (folder / "environment").unlink()
+        if left is not None:
+            (folder / "environment").write_text(left)
+    assert main(["fleet", "check", str(kit / "hosts" / "cam1"), "data=tiny", "data.broken_view=v01"]) == 1
+    found = capsys.readouterr().out
+    assert re.search(f"WRONG environment +{said}", found)
+    assert re.search("WRONG data v01 +.*cannot be read", found)
+    assert main(["fleet", "check", str(kit / "server")]) == 1
+    assert "WRONG environment" in capsys.readouterr().out
+
+
+def test_without_a_port_nobody_knows_whether_a_supernode_runs(kit, monkeypatch):
+    host = load_kit(kit / "hosts" / "cam1", "host")
+    monkeypatch.setattr("simulations.fleet.check.is_admitted", lambda kit, key: True)
+    assert [(found.what, found.ok) for found in _admission(host, {})] == [("key", True), ("SuperNode", False)]
 
 
 def test_one_sentence_for_what_cannot_be(tmp_path, capsys):
