@@ -22,9 +22,11 @@ from simulations.fleet.check import _admission, _clock, _counts
 from simulations.fleet.gate import OPEN
 from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
+from simulations.fleet.link import Node
 from simulations.fleet.make import init
 from simulations.fleet.place import FleetCommand
 from simulations.fleet.scripts import read_environment
+from simulations.fleet.status import _seen
 from simulations.flwr_command import is_over, judge
 from simulations.processes import free_port
 
@@ -234,6 +236,14 @@ def test_the_gate_is_open_to(path):
 )  # fmt: skip
 def test_the_gate_is_closed_to(path):
     assert not OPEN.fullmatch(path)
+
+
+def test_how_long_a_host_is_gone_is_not_overstated():
+    """Flower tells when it took note: up to a minute after the last heartbeat, or as the SuperNode ended."""
+    then = datetime.now(UTC) - timedelta(seconds=30)
+    assert _seen(Node(1, "cam1", True, then)) == "30 s ago"
+    assert _seen(Node(1, "cam1", False, then)) == "at least 30 s ago"
+    assert _seen(Node(1, "cam1", False, None)) == _seen(None) == "never"
 
 
 @pytest.mark.parametrize(("seconds", "good", "side"), [(0, True, ""), (20, False, "ahead of"), (-90, False, "behind")])

@@ -280,7 +280,7 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
                 "is not registered; run server/register.sh (one that was unregistered needs a new key)",
             )
         elif not node.online:
-            seen = f"was last seen {node.last_seen:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen else "never came"
+            seen = f"has been offline since {node.last_seen:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen else "never came"
             yield Finding(host.name, False, f"{seen}; start its supernode.sh")
         elif str(node.id) not in told:
             yield Finding(host.name, False, "is online, and did not answer a message; see its SuperNode's log")
