@@ -113,6 +113,28 @@ def test_a_key_that_has_left_the_kit_is_not_made_again(kit):
     assert (kit / "server" / "keys" / "cam1.pub").read_bytes() == public
 
 
+def test_a_view_moves_from_a_host_that_is_dropped(kit):
+    key, public = (kit / "hosts" / "cam1" / "key").read_bytes(), kit / "server" / "keys" / "cam1.pub"
+    [line] = [line for line in init(kit, None, ["cam3=v01"], drop=["cam1"]) if line.startswith("dropped")]
+    assert "unregister its key" in line
+    hosts = load_kit(kit, "fleet").hosts
+    assert {host.name: host.views for host in hosts} == {"cam2": ("v02", "v03"), "cam3": ("v01",)}
+    assert load_kit(kit / "server", "server").hosts == hosts
+    assert not public.exists() and not (kit / "hosts" / "cam1").exists()
+    [aside] = (kit / "dropped").iterdir()
+    assert (aside / "key").read_bytes() == key
+    list(init(kit, None, ["cam1=v05"]))
+    assert (kit / "hosts" / "cam1" / "key").read_bytes() != key, "Flower never takes an unregistered key again"
+
+
+def test_who_is_not_there_cannot_be_dropped_nor_can_all(kit):
+    with pytest.raises(UserError, match="expected one of cam1, cam2 to drop, got 'cam9'"):
+        list(init(kit, None, [], drop=["cam9"]))
+    with pytest.raises(UserError, match="expected at least one host"):
+        list(init(kit, None, [], drop=["cam1", "cam2"]))
+    assert len(load_kit(kit, "fleet").hosts) == 2
+
+
 @pytest.mark.parametrize("lost", ["ca/ca.crt", "hosts/cam1/key.pub", "server/keys/cam1.pub", "kit.json"])
 def test_an_init_that_was_interrupted_is_completed_by_the_same_words(kit, lost):
     before, public = secrets(kit), (kit / "server" / "keys" / "cam1.pub").read_bytes()
@@ -130,7 +152,7 @@ def test_a_key_that_is_damaged_is_named(kit):
     host = kit / "hosts" / "cam1"
     (host / "key").write_bytes(b"")
     (host / "key.pub").unlink()
-    with pytest.raises(UserError, match="expected a host's key in .*cam1/key"):
+    with pytest.raises(UserError, match=r"expected a host's key in .*cam1/key"):
         list(init(kit, None, []))
 
 
@@ -274,7 +296,7 @@ def test_check_names_every_fault_of_a_host_that_reaches_nobody(kit, capsys):
     assert re.search(r"ok +data v01 +24 clips", said)
 
 
-@pytest.mark.parametrize(("left", "said"), [(None, "cannot be read .*copy it"), ("A=1\n", "lacks .*FEDKD_PORT; add it")])
+@pytest.mark.parametrize(("left", "said"), [(None, "cannot be read .*copy it"), ("A=1\n", "lacks .*PORT; add it")])
 def test_check_goes_on_without_an_environment(left, said, kit, capsys):
     for folder in (kit / "hosts" / "cam1", kit / "server"):
         (folder / "environment").unlink()

@@ -292,7 +292,8 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
             yield Finding(host.name, True, f"answered a message, for {', '.join(host.views)}")
     for node in found.values():
         if node.host is None:
-            yield Finding(str(node.id), False, "is registered with a key that is not in server/keys; unregister it")
+            flower = f"FLWR_HOME={kit.folder.parent / 'flower-home'} flwr supernode unregister {node.id} fleet"
+            yield Finding(str(node.id), False, f"is registered with a key that is not in server/keys; {flower}")
 
 
 def _hello(kit: Kit) -> dict[str, list[str]]:
