@@ -58,7 +58,8 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
         (folder / "flower.log").write_text(said, encoding="utf-8")
     elif '"finished:completed"' in listed:
         raise UserError(
-            f"the run is done, but its record is not in {folder}: it is on the server's machine; run there."
+            f"the run is done, but its record is not in {folder}: it is on the server's machine, or in a /tmp that "
+            "systemd keeps apart; run there, with a results_dir elsewhere (docs/fleet.md)."
         )
     judge(summary(folder), listed, said)
 
