@@ -25,7 +25,7 @@ import httpx
 from fedkd.config import build, load
 from fedkd.errors import UserError
 from simulations.fleet.certificates import days_left, read_certificate
-from simulations.fleet.hello import MARK
+from simulations.fleet.hello import HELLO, MARK, PATIENCE
 from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Kit, versions_here
 from simulations.fleet.link import is_admitted, nodes
@@ -270,7 +270,7 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("hosts", False, str(error))
         return
-    told = _hello(kit) if any(node.online for node in found.values()) else {}
+    told, busy = _hello(kit) if any(node.online for node in found.values()) else ({}, "")
     for host in kit.hosts:
         node = found.get(host.name)
         if node is None:
@@ -282,6 +282,9 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
         elif not node.online:
             seen = f"has been offline since {node.last_seen:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen else "never came"
             yield Finding(host.name, False, f"{seen}; start its supernode.sh")
+        elif str(node.id) not in told and busy:
+            says = f"is online, and did not answer within {PATIENCE:.0f} s: run {busy} is under way; ask again after it"
+            yield Finding(host.name, None, says)
         elif str(node.id) not in told:
             yield Finding(host.name, False, "is online, and did not answer a message; see its SuperNode's log")
         elif sorted(told[str(node.id)]) != sorted(host.views):
@@ -296,11 +299,12 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
             yield Finding(str(node.id), False, f"is registered with a key that is not in server/keys; {flower}")
 
 
-def _hello(kit: Kit) -> dict[str, list[str]]:
-    """One message to every host and back: node -> the views it answers for."""
+def _hello(kit: Kit) -> tuple[dict[str, list[str]], str]:
+    """One message to every host and back: node -> the views it answers for; and a run that is under way meanwhile."""
     with tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch:
         flower = FleetCommand(kit.folder.parent, Path(scratch))
-        said = flower("log", flower.start("", Path(), "simulations.fleet.hello:app"), "fleet", "--stream")
+        busy = next((run["run-id"] for run in flower.runs() if not run["status"].startswith("finished")), "")
+        said = flower("log", flower.start(HELLO, Path()), "fleet", "--stream")
     lines = [line for line in said.splitlines() if line.startswith(MARK)]
-    views: dict[str, list[str]] = json.loads(lines[-1].removeprefix(MARK))["views"] if lines else {}
-    return views
+    views: dict[str, list[str]] = json.loads(lines[-1].removeprefix(MARK)) if lines else {}
+    return views, busy

@@ -27,11 +27,7 @@ def status(kit: Kit, result: Path | None) -> RenderableType:
     last = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     which = ("--limit", "1") if last is None else ("--run-id", last["run-id"])
     with tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch:
-        listed = FleetCommand(kit.folder, Path(scratch))("ls", "fleet", *which, "--format", "json")
-    try:
-        runs = json.loads(listed)["runs"]
-    except (ValueError, KeyError):
-        runs = []
+        runs = FleetCommand(kit.folder, Path(scratch)).runs(*which)
     parts: list[RenderableType] = [_hosts(kit)]
     if runs:
         parts += ["", _run(runs[0])]
