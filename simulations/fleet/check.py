@@ -53,7 +53,7 @@ class Finding:
 
     def __str__(self) -> str:
         verdict = {True: "ok", False: "WRONG", None: "?"}[self.ok]
-        return f"{verdict:<6}{self.what:<13}{self.says}"
+        return f"{verdict:<6}{self.what:<12} {self.says}"
 
 
 def check(kit: Kit, overrides: Sequence[str]) -> Iterator[Finding]:
