@@ -141,7 +141,7 @@ def _listens(path: Path) -> bool:
 def _supernode() -> int:
     """The SuperNode above this process, whose end is the warm process's end too."""
     pid = os.getpid()
-    while pid > 1:
+    while pid >= 1:  # in a container the SuperNode itself may be process 1
         if b"flower-supernode" in Path(f"/proc/{pid}/cmdline").read_bytes():
             return pid
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

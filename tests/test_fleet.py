@@ -16,14 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedkd.errors import UserError
 from fedkd.record import Record
 from simulations.cli import main
+from simulations.fleet import certificates
 from simulations.fleet.certificates import days_left, names_of, read_certificate
-from simulations.fleet.check import _clock, _counts
+from simulations.fleet.check import _admission, _clock, _counts, _hosts
 from simulations.fleet.gate import OPEN
 from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
+from simulations.fleet.link import Node
 from simulations.fleet.make import init
 from simulations.fleet.place import FleetCommand
 from simulations.fleet.scripts import read_environment
+from simulations.fleet.status import _seen
 from simulations.flwr_command import is_over, judge
 from simulations.processes import free_port
 
@@ -110,6 +113,49 @@ def test_a_key_that_has_left_the_kit_is_not_made_again(kit):
     assert (kit / "server" / "keys" / "cam1.pub").read_bytes() == public
 
 
+def test_a_view_moves_from_a_host_that_is_dropped(kit):
+    key, public = (kit / "hosts" / "cam1" / "key").read_bytes(), kit / "server" / "keys" / "cam1.pub"
+    [line] = [line for line in init(kit, None, ["cam3=v01"], drop=["cam1"]) if line.startswith("dropped")]
+    assert "unregister its key" in line
+    hosts = load_kit(kit, "fleet").hosts
+    assert {host.name: host.views for host in hosts} == {"cam2": ("v02", "v03"), "cam3": ("v01",)}
+    assert load_kit(kit / "server", "server").hosts == hosts
+    assert not public.exists() and not (kit / "hosts" / "cam1").exists()
+    [aside] = (kit / "dropped").iterdir()
+    assert (aside / "key").read_bytes() == key
+    list(init(kit, None, ["cam1=v05"]))
+    assert (kit / "hosts" / "cam1" / "key").read_bytes() != key, "Flower never takes an unregistered key again"
+
+
+def test_who_is_not_there_cannot_be_dropped_nor_can_all(kit):
+    with pytest.raises(UserError, match="expected one of cam1, cam2 to drop, got 'cam9'"):
+        list(init(kit, None, [], drop=["cam9"]))
+    with pytest.raises(UserError, match="expected at least one host"):
+        list(init(kit, None, [], drop=["cam1", "cam2"]))
+    assert len(load_kit(kit, "fleet").hosts) == 2
+
+
+@pytest.mark.parametrize("lost", ["ca/ca.crt", "hosts/cam1/key.pub", "server/keys/cam1.pub", "kit.json"])
+def test_an_init_that_was_interrupted_is_completed_by_the_same_words(kit, lost):
+    before, public = secrets(kit), (kit / "server" / "keys" / "cam1.pub").read_bytes()
+    (kit / lost).unlink()
+    (kit / "hosts" / "cam1" / "key.part").write_bytes(b"half of another")
+    list(init(kit, "fleet.example.org", ["cam1=v01", "cam2=v02,v03"]))
+    assert secrets(kit) == before
+    assert (kit / "server" / "keys" / "cam1.pub").read_bytes() == public
+    assert (kit / "hosts" / "cam1" / "key.pub").read_bytes() == public
+    authority = read_certificate(kit / "hosts" / "cam1" / "ca.crt")
+    read_certificate(kit / "server" / "server.crt").verify_directly_issued_by(authority)
+
+
+def test_a_key_that_is_damaged_is_named(kit):
+    host = kit / "hosts" / "cam1"
+    (host / "key").write_bytes(b"")
+    (host / "key.pub").unlink()
+    with pytest.raises(UserError, match=r"expected a host's key in .*cam1/key"):
+        list(init(kit, None, []))
+
+
 def test_a_certificate_is_renewed_with_its_key_kept_and_the_authority_at_hand(kit):
     before = secrets(kit)
     list(init(kit, "other.example.org", [], renew=True))
@@ -118,6 +164,22 @@ def test_a_certificate_is_renewed_with_its_key_kept_and_the_authority_at_hand(ki
     (kit / "ca" / "ca.key").unlink()
     with pytest.raises(UserError, match="put it back"):
         list(init(kit, None, [], renew=True))
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "1e9", "5000", "0", "-1"])
+def test_no_certificate_outlives_its_authority(days, tmp_path, capsys):
+    asked = ["--server", "localhost", "--host", "cam1=v01", f"--days={days}"]
+    assert main(["fleet", "init", str(tmp_path / "kit"), *asked]) == 2
+    assert capsys.readouterr().err.startswith("fedkd: expected days above 0 and below the authority's 3650, got ")
+    assert not (tmp_path / "kit").exists()
+
+
+def test_the_certificate_of_an_old_authority_may_have_what_is_left(kit, monkeypatch):
+    monkeypatch.setattr(certificates, "AUTHORITY_DAYS", 100)
+    (kit / "ca" / "ca.crt").unlink()
+    with pytest.raises(UserError, match="at most the 100 days that the authority has left, got 365; add --days"):
+        list(init(kit, None, [], renew=True))
+    list(init(kit, None, [], renew=True, days=99))
 
 
 def test_scripts_parse_and_units_and_compose_say_what_they_should(kit):
@@ -130,7 +192,8 @@ def test_scripts_parse_and_units_and_compose_say_what_they_should(kit):
     unit = (host / "fedkd-cam2.service").read_text()
     assert "\nRestart=always\n" in unit and "\nStartLimitIntervalSec=0\n" in unit
     compose = (host / "compose.yaml").read_text()
-    assert yaml.safe_load(compose)["services"]["supernode"]["restart"] == "always"
+    service = yaml.safe_load(compose)["services"]["supernode"]
+    assert service["restart"] == "always" and service["init"] is True
     asked = set(re.findall(r"\$\{(\w+)\}", compose))  # those without a default
     assert asked <= read_environment(host).keys()
     quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OMP_NUM_THREADS": "1"}
@@ -197,6 +260,14 @@ def test_the_gate_is_closed_to(path):
     assert not OPEN.fullmatch(path)
 
 
+def test_how_long_a_host_is_gone_is_not_overstated():
+    """Flower tells when it took note: up to a minute after the last heartbeat, or as the SuperNode ended."""
+    then = datetime.now(UTC) - timedelta(seconds=30)
+    assert _seen(Node(1, "cam1", True, then)) == "30 s ago"
+    assert _seen(Node(1, "cam1", False, then)) == "at least 30 s ago"
+    assert _seen(Node(1, "cam1", False, None)) == _seen(None) == "never"
+
+
 @pytest.mark.parametrize(("seconds", "good", "side"), [(0, True, ""), (20, False, "ahead of"), (-90, False, "behind")])
 def test_a_clock_is_compared_with_the_servers(seconds, good, side):
     now = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -223,6 +294,36 @@ def test_check_names_every_fault_of_a_host_that_reaches_nobody(kit, capsys):
     assert re.search(r"WRONG port .*127.0.0.1:1 does not answer", said)
     assert re.search(r"\? +key +the server is not reached", said)
     assert re.search(r"ok +data v01 +24 clips", said)
+
+
+@pytest.mark.parametrize(("left", "said"), [(None, "cannot be read .*copy it"), ("A=1\n", "lacks .*PORT; add it")])
+def test_check_goes_on_without_an_environment(left, said, kit, capsys):
+    for folder in (kit / "hosts" / "cam1", kit / "server"):
+        (folder / "environment").unlink()
+        if left is not None:
+            (folder / "environment").write_text(left)
+    assert main(["fleet", "check", str(kit / "hosts" / "cam1"), "data=tiny", "data.broken_view=v01"]) == 1
+    found = capsys.readouterr().out
+    assert re.search(f"WRONG environment +{said}", found)
+    assert re.search("WRONG data v01 +.*cannot be read", found)
+    assert main(["fleet", "check", str(kit / "server")]) == 1
+    assert "WRONG environment" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("busy", "verdict"), [("", False), ("17", None)])
+def test_a_host_that_is_silent_while_a_run_is_under_way_is_no_fault(busy, verdict, kit, monkeypatch):
+    online = [Node(1, "cam1", True, datetime.now(UTC)), Node(2, "cam2", True, datetime.now(UTC))]
+    monkeypatch.setattr("simulations.fleet.check.nodes", lambda kit: online)
+    monkeypatch.setattr("simulations.fleet.check._hello", lambda kit: ({"2": ["v02", "v03"]}, busy))
+    silent, answered = _hosts(load_kit(kit / "server", "server"))
+    assert silent.ok is verdict and answered.ok is True
+    assert (f"run {busy} is under way" in silent.says) is bool(busy)
+
+
+def test_without_a_port_nobody_knows_whether_a_supernode_runs(kit, monkeypatch):
+    host = load_kit(kit / "hosts" / "cam1", "host")
+    monkeypatch.setattr("simulations.fleet.check.is_admitted", lambda kit, key: True)
+    assert [(found.what, found.ok) for found in _admission(host, {})] == [("key", True), ("SuperNode", False)]
 
 
 def test_one_sentence_for_what_cannot_be(tmp_path, capsys):

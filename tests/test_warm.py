@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,3 +182,15 @@ def test_a_warm_process_needs_a_place_for_its_socket(tmp_path: Path) -> None:
 def test_outside_a_supernode_nobody_would_end_it() -> None:
     with pytest.raises(UserError, match="is for a SuperNode's own processes"):
         warm._supernode()
+
+
+def test_the_supernode_of_a_container_may_be_its_first_process() -> None:
+    own = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if not shutil.which("unshare") or subprocess.run([*own, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no process numbers of its own may be had here")
+    child = "import os; from clients.warm import _supernode; assert os.getpid() > 1; print(_supernode())"
+    first = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
+    said = subprocess.run(
+        [*own, sys.executable, "-c", first, child, "flower-supernode"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "1\n"

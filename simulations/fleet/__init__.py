@@ -12,5 +12,6 @@ keys          a host's key pair.
 scripts       what starts the processes: shell, systemd, compose.
 gate          the one door that is open to the network.
 link          Flower's private clients: who is registered, who is there.
+app           the ServerApp: a run's, or the hello of a check.
 check, status, hello, place    what its names say.
 """

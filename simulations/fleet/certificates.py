@@ -33,15 +33,19 @@ _BEFORE = timedelta(hours=1)
 
 
 def make_authority(folder: Path, name: str) -> bool:
-    """Write ca.key and ca.crt; False, and nothing written, where they are there (the key may have gone offline)."""
+    """Write ca.key, unless there is one, and ca.crt; False, and nothing written, where that is there.
+
+    The key may then have gone offline.
+    """
     if (folder / "ca.crt").exists():
         return False
-    key = ec.generate_private_key(ec.SECP384R1())
+    if not (folder / "ca.key").exists():
+        _write_key(folder / "ca.key", ec.generate_private_key(ec.SECP384R1()))
+    key = _signer(folder)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"fedkd fleet {name}"[:64])])
     draft = _draft(subject, subject, key.public_key(), key.public_key(), AUTHORITY_DAYS)
     draft = draft.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     certificate = draft.add_extension(_usage("key_cert_sign", "crl_sign"), critical=True).sign(key, hashes.SHA384())
-    _write_key(folder / "ca.key", key)
     write_whole(folder / "ca.crt", certificate.public_bytes(Encoding.PEM))
     return True
 
@@ -51,15 +55,10 @@ def make_server_certificate(folder: Path, authority: Path, server: str, days: fl
 
     days  it is valid for, from now on.
     """
-    try:
-        signer = load_pem_private_key((authority / "ca.key").read_bytes(), password=None)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"expected the authority's key in {authority / 'ca.key'} to sign the server's certificate, "
-            "found none that can be read; put it back for as long as this takes."
-        ) from error
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    signer = _signer(authority)
     issuer = read_certificate(authority / "ca.crt")
+    if days > (left := days_left(issuer)):
+        raise UserError(f"expected at most the {left:.0f} days that the authority has left, got {days:g}; add --days.")
     if not (folder / "server.key").exists():
         _write_key(folder / "server.key", ec.generate_private_key(ec.SECP384R1()))
     own = load_pem_private_key((folder / "server.key").read_bytes(), password=None)
@@ -88,6 +87,19 @@ def days_left(certificate: x509.Certificate) -> float:
 def read_certificate(path: Path) -> x509.Certificate:
     """A certificate in PEM."""
     return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def _signer(authority: Path) -> ec.EllipticCurvePrivateKey:
+    """The authority's key; `UserError` where it is elsewhere, or damaged."""
+    try:
+        key = load_pem_private_key((authority / "ca.key").read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"expected the authority's key in {authority / 'ca.key'} to sign a certificate, "
+            "found none that can be read; put it back for as long as this takes."
+        ) from error
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
 
 
 def _draft(

@@ -13,9 +13,8 @@ import shutil
 import ssl
 import tempfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,7 +25,7 @@ import httpx
 from fedkd.config import build, load
 from fedkd.errors import UserError
 from simulations.fleet.certificates import days_left, read_certificate
-from simulations.fleet.hello import MARK
+from simulations.fleet.hello import HELLO, MARK, PATIENCE
 from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Kit, versions_here
 from simulations.fleet.link import is_admitted, nodes
@@ -54,7 +53,7 @@ class Finding:
 
     def __str__(self) -> str:
         verdict = {True: "ok", False: "WRONG", None: "?"}[self.ok]
-        return f"{verdict:<6}{self.what:<13}{self.says}"
+        return f"{verdict:<6}{self.what:<12} {self.says}"
 
 
 def check(kit: Kit, overrides: Sequence[str]) -> Iterator[Finding]:
@@ -63,18 +62,19 @@ def check(kit: Kit, overrides: Sequence[str]) -> Iterator[Finding]:
     overrides  name the data whose recordings a host should have, such as data=nw_ucla.
     """
     yield _versions(kit)
+    settings = yield from _environment(kit)
     if kit.role == "host":
         yield _private(kit.folder / "key")
         reached = yield from _network(kit)
-        yield from _admission(kit) if reached else [Finding("key", None, "the server is not reached")]
-        yield _disk(_state(kit))
-        yield from _recordings(kit, overrides)
+        yield from _admission(kit, settings) if reached else [Finding("key", None, "the server is not reached")]
+        yield _disk(_state(kit, settings))
+        yield from _recordings(kit, settings, overrides)
         return
     yield _private(kit.folder / "server.key")
     yield from _authority(kit)
     reached = yield from _network(kit)
     yield _gate(kit) if reached else Finding("gate", None, "it is not reached")
-    yield _disk(_state(kit))
+    yield _disk(_state(kit, settings))
     yield from _hosts(kit)
 
 
@@ -88,6 +88,20 @@ def _versions(kit: Kit) -> Finding:
     ]
     says = "; ".join(differ) + ": install the same" if differ else ", ".join(" ".join(pair) for pair in here.items())
     return Finding("versions", not differ, says)
+
+
+def _environment(kit: Kit) -> Generator[Finding, None, dict[str, str]]:
+    """The settings of this machine, as far as they are there."""
+    asked = ("FEDKD_PROGRAMS", "FEDKD_DATA", "FEDKD_PORT") if kit.role == "host" else ("FEDKD_PROGRAMS",)
+    try:
+        settings = read_environment(kit.folder)
+    except (OSError, ValueError) as error:
+        yield Finding("environment", False, f"cannot be read ({error}); copy it from the kit again")
+        return {}
+    lacks = " and ".join(key for key in asked if key not in settings)
+    says = f"lacks {lacks}; add it to {kit.folder / 'environment'}" if lacks else "says what the scripts ask"
+    yield Finding("environment", not lacks, says)
+    return settings
 
 
 def _counts(name: str, text: str) -> str:
@@ -161,9 +175,10 @@ def _clock(date: str | None, now: datetime) -> Finding:
     return Finding("clock", good, says)
 
 
-def _admission(kit: Kit) -> Iterator[Finding]:
+def _admission(kit: Kit, settings: Mapping[str, str]) -> Iterator[Finding]:
     """Is the key registered, and does a SuperNode run here?"""
-    runs = _answers(f"http://127.0.0.1:{read_environment(kit.folder)['FEDKD_PORT']}/health")
+    port = settings.get("FEDKD_PORT")
+    runs = port is not None and _answers(f"http://127.0.0.1:{port}/health")
     try:
         admitted = is_admitted(kit, read_key(kit.folder / "key"))
     except httpx.HTTPStatusError as error:
@@ -189,15 +204,15 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5):
             return True
-    except (urllib.error.URLError, OSError):
+    except (OSError, http.client.HTTPException):
         return False
 
 
-def _state(kit: Kit) -> Path:
+def _state(kit: Kit, settings: Mapping[str, str]) -> Path:
     """Where scripts keep what must last."""
     name = kit.hosts[0].name if kit.role == "host" else "server"
     system = Path("/var/lib/fedkd") / name
-    told = read_environment(kit.folder).get("FEDKD_STATE")
+    told = settings.get("FEDKD_STATE")
     return Path(told) if told else system if system.exists() else kit.folder / "state"
 
 
@@ -211,18 +226,19 @@ def _disk(state: Path) -> Finding:
     )
 
 
-def _recordings(kit: Kit, overrides: Sequence[str]) -> Iterator[Finding]:
+def _recordings(kit: Kit, settings: Mapping[str, str], overrides: Sequence[str]) -> Iterator[Finding]:
     if not overrides:
         yield Finding("data", None, "name the data set to look for its recordings: fedkd fleet check FOLDER data=NAME")
         return
-    cfg = load([f"data_dir='{read_environment(kit.folder)['FEDKD_DATA']}'", *overrides])
+    where = [f"data_dir='{settings['FEDKD_DATA']}'"] if "FEDKD_DATA" in settings else []
+    cfg = load([*where, *overrides])
     data = build(cfg.data)
     for view in kit.hosts[0].views:
         try:
             if view not in data.view_names():
                 raise UserError(f"{data.name} has no such view, it has {', '.join(data.view_names())}")
             recorded = data.view(view, cfg.seed)
-        except UserError as error:
+        except (UserError, OSError) as error:
             yield Finding(f"data {view}", False, str(error))
         else:
             yield Finding(
@@ -254,7 +270,7 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("hosts", False, str(error))
         return
-    told = _hello(kit) if any(node.online for node in found.values()) else {}
+    told, busy = _hello(kit) if any(node.online for node in found.values()) else ({}, "")
     for host in kit.hosts:
         node = found.get(host.name)
         if node is None:
@@ -264,8 +280,11 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
                 "is not registered; run server/register.sh (one that was unregistered needs a new key)",
             )
         elif not node.online:
-            seen = f"was last seen {node.last_seen:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen else "never came"
+            seen = f"has been offline since {node.last_seen:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen else "never came"
             yield Finding(host.name, False, f"{seen}; start its supernode.sh")
+        elif str(node.id) not in told and busy:
+            says = f"is online, and did not answer within {PATIENCE:.0f} s: run {busy} is under way; ask again after it"
+            yield Finding(host.name, None, says)
         elif str(node.id) not in told:
             yield Finding(host.name, False, "is online, and did not answer a message; see its SuperNode's log")
         elif sorted(told[str(node.id)]) != sorted(host.views):
@@ -276,14 +295,16 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
             yield Finding(host.name, True, f"answered a message, for {', '.join(host.views)}")
     for node in found.values():
         if node.host is None:
-            yield Finding(str(node.id), False, "is registered with a key that is not in server/keys; unregister it")
+            flower = f"FLWR_HOME={kit.folder.parent / 'flower-home'} flwr supernode unregister {node.id} fleet"
+            yield Finding(str(node.id), False, f"is registered with a key that is not in server/keys; {flower}")
 
 
-def _hello(kit: Kit) -> dict[str, list[str]]:
-    """One message to every host and back: node -> the views it answers for."""
+def _hello(kit: Kit) -> tuple[dict[str, list[str]], str]:
+    """One message to every host and back: node -> the views it answers for; and a run that is under way meanwhile."""
     with tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch:
         flower = FleetCommand(kit.folder.parent, Path(scratch))
-        said = flower("log", flower.start("", Path(), "simulations.fleet.hello:app"), "fleet", "--stream")
+        busy = next((run["run-id"] for run in flower.runs() if not run["status"].startswith("finished")), "")
+        said = flower("log", flower.start(HELLO, Path()), "fleet", "--stream")
     lines = [line for line in said.splitlines() if line.startswith(MARK)]
-    views: dict[str, list[str]] = json.loads(lines[-1].removeprefix(MARK))["views"] if lines else {}
-    return views
+    views: dict[str, list[str]] = json.loads(lines[-1].removeprefix(MARK)) if lines else {}
+    return views, busy

@@ -16,10 +16,11 @@ _PIPE_COLUMNS = 120
 def add_fleet(parser: argparse.ArgumentParser) -> None:
     """Give the parser of `fedkd fleet` its verbs."""
     verbs = parser.add_subparsers(required=True, metavar="init | check | status | gate")
-    made = verbs.add_parser("init", help="make certificates, keys and a folder for each machine, or add hosts to them")
+    made = verbs.add_parser("init", help="make certificates, keys and a folder for each machine; add or drop hosts")
     made.add_argument("folder", type=Path)
     made.add_argument("--server", metavar="HOST[:PORT]", help="as hosts reach it; a DNS name or an IP address")
     made.add_argument("--host", metavar="NAME=VIEW[,VIEW..]", action="append", default=[], help="once for each host")
+    made.add_argument("--drop", metavar="NAME", action="append", default=[], help="a host that is of it no longer")
     made.add_argument("--days", type=float, default=365, help="that the server's certificate is valid for (365)")
     made.add_argument("--renew", action="store_true", help="make the server's certificate anew, its key stays")
     made.add_argument("--link-port", type=int, help="of the SuperLink, on the server's loopback (8000)")
@@ -45,7 +46,7 @@ def _init(asked: argparse.Namespace) -> None:
 
     for line in init(
         asked.folder, asked.server, asked.host,
-        days=asked.days, renew=asked.renew, link_port=asked.link_port, programs=asked.programs,
+        drop=asked.drop, days=asked.days, renew=asked.renew, link_port=asked.link_port, programs=asked.programs,
     ):  # fmt: skip
         print(line)
 

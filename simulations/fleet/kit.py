@@ -105,9 +105,15 @@ def server_from(text: str) -> tuple[str, int]:
     return name, int(port or GATE_PORT)
 
 
-def hosts_from(texts: Sequence[str], known: Sequence[Host]) -> tuple[Host, ...]:
-    """The hosts of a kit: those that are known, changed and added to by what was typed, NAME=VIEW[,VIEW..]."""
+def hosts_from(texts: Sequence[str], known: Sequence[Host], drop: Sequence[str] = ()) -> tuple[Host, ...]:
+    """The hosts of a kit: those that are known, changed and added to by what was typed, NAME=VIEW[,VIEW..].
+
+    drop  names of those that are of it no longer.
+    """
     hosts = {host.name: host for host in known}
+    for name in drop:
+        if hosts.pop(name, None) is None:
+            raise UserError(f"expected one of {', '.join(host.name for host in known)} to drop, got '{name}'.")
     for text in texts:
         name, _, typed = text.partition("=")
         views = tuple(typed.split(","))
@@ -124,7 +130,8 @@ def hosts_from(texts: Sequence[str], known: Sequence[Host]) -> tuple[Host, ...]:
         for view in host.views:
             if view in served:
                 raise UserError(
-                    f"expected each view on one host, but {served[view]} and {host.name} both serve {view}."
+                    f"expected each view on one host, but {served[view]} and {host.name} both serve {view}; "
+                    "say at once what each of them serves, or --drop one."
                 )
             served[view] = host.name
     if not hosts:

@@ -28,7 +28,8 @@ class Node:
     """A registered host as the SuperLink sees it.
 
     host       its name in the kit; None: its key is none of the kit's.
-    last_seen  its last heartbeat; None: it never came.
+    last_seen  its last heartbeat; of one that is offline, when the server took note: as it ended, or a minute after its
+               last heartbeat (Flower does not tell which). None: it never came.
     """
 
     id: int

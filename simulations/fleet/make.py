@@ -3,6 +3,7 @@
 FOLDER/ca/                  the authority; ca.key is for offline
 FOLDER/server/              stays on the server's machine
 FOLDER/hosts/NAME/          is copied to that host, and to no other
+FOLDER/dropped/             folders of hosts that are of the fleet no longer
 FOLDER/flower-home/         Flower's config, for whoever starts runs on the server's machine
 """
 
@@ -10,12 +11,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fedkd.errors import UserError
 from fedkd.record import write_whole, writing_to
 from simulations.fleet.certificates import (
+    AUTHORITY_DAYS,
     days_left,
     make_authority,
     make_server_certificate,
@@ -33,6 +37,7 @@ def init(
     server: str | None,
     hosts: Sequence[str],
     *,
+    drop: Sequence[str] = (),
     days: float = 365,
     renew: bool = False,
     link_port: int | None = None,
@@ -42,17 +47,20 @@ def init(
 
     server    HOST[:PORT]; None: as it was.
     hosts     NAME=VIEW[,VIEW..] each, beside those that there are.
+    drop      names of hosts that are to be of it no longer.
     days      that the server's certificate is valid for, from now on.
     renew     make the server's certificate anew.
     programs  where Flower's programs lie on the machines.
     """
-    if days <= 0:
-        raise UserError(f"expected days above 0, got {days:g}.")
-    kit = _planned(folder.expanduser().absolute(), server, hosts, link_port)
+    if not 0 < days < AUTHORITY_DAYS:
+        raise UserError(f"expected days above 0 and below the authority's {AUTHORITY_DAYS}, got {days:g}.")
+    kit = _planned(folder.expanduser().absolute(), server, hosts, drop, link_port)
     with writing_to(kit.folder):
         kit.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("ca", "server", "server/keys", "hosts"):
             (kit.folder / name).mkdir(exist_ok=True, mode=0o700)
+        for name in drop:
+            yield from _dropped(kit.folder, name)
         yield from _authority(kit)
         yield from _server(kit, days, renew, programs)
         for host in kit.hosts:
@@ -61,15 +69,25 @@ def init(
         kit.save()
 
 
-def _planned(folder: Path, server: str | None, hosts: Sequence[str], link_port: int | None) -> Kit:
+def _planned(folder: Path, server: str | None, hosts: Sequence[str], drop: Sequence[str], link_port: int | None) -> Kit:
     """The kit as it will be."""
     before = load_kit(folder, "fleet") if (folder / "kit.json").exists() else None
     if server is None and before is None:
         raise UserError("expected the server's name, got none; add --server HOST[:PORT], as hosts reach it.")
     name, port = server_from(server) if server is not None else (before.server, before.port)  # type: ignore[union-attr]
     link_port = link_port or (before.link_port if before else LINK_PORT)
-    all_hosts = hosts_from(hosts, before.hosts if before else ())
+    all_hosts = hosts_from(hosts, before.hosts if before else (), drop)
     return Kit(folder, "fleet", name, port, link_port, all_hosts, versions_here())
+
+
+def _dropped(folder: Path, name: str) -> Iterator[str]:
+    """Lay a host's folder aside and forget its key: another of that name needs a new one, since Flower asks for it."""
+    (folder / "dropped").mkdir(exist_ok=True, mode=0o700)
+    aside = f"dropped/{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    with suppress(FileNotFoundError):  # one who was interrupted had got this far
+        (folder / "hosts" / name).rename(folder / aside)
+    (folder / "server" / "keys" / f"{name}.pub").unlink(missing_ok=True)
+    yield f"dropped hosts/{name}: lies in {aside}; unregister its key too, fedkd fleet check FOLDER/server says how"
 
 
 def _authority(kit: Kit) -> Iterator[str]:

@@ -33,6 +33,7 @@ from simulations.processes import ends_on_sigterm
 A_MOMENT = 2.0
 """Seconds from the end of a record to Flower's taking note of it."""
 
+SERVER_APP = "simulations.fleet.app:app"
 LAST_RUN = "last_run.json"
 """In the kit's folder: the last run's id, and where its record goes."""
 
@@ -58,7 +59,8 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
         (folder / "flower.log").write_text(said, encoding="utf-8")
     elif '"finished:completed"' in listed:
         raise UserError(
-            f"the run is done, but its record is not in {folder}: it is on the server's machine; run there."
+            f"the run is done, but its record is not in {folder}: it is on the server's machine, or in a /tmp that "
+            "systemd keeps apart; run there, with a results_dir elsewhere (docs/fleet.md)."
         )
     judge(summary(folder), listed, said)
 
@@ -88,9 +90,14 @@ class FleetCommand:
                 time.sleep(A_MOMENT)  # it may just be over
                 return said, self("ls", "fleet", "--run-id", run_id, "--format", "json")
 
+    def runs(self, *which: str) -> list[dict[str, Any]]:
+        """What the SuperLink knows of its runs, the latest first; none where it does not answer."""
+        found: list[dict[str, Any]] = _json(self("ls", "fleet", *which, "--format", "json")).get("runs", [])
+        return found
+
     def start(self, overrides: str, folder: Path, *apps: str) -> str:
         """Hand a run over to the SuperLink; its id. `apps`: a ServerApp and a ClientApp in place of ours."""
-        app = make_app(self._scratch / "app", *apps)
+        app = make_app(self._scratch / "app", *(apps or (SERVER_APP,)))
         config = run_config(self._scratch / "run.toml", overrides, folder)
         said = self("run", app, "fleet", "--run-config", config, "--format", "json")
         started = _json(said)

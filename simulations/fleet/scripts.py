@@ -131,6 +131,7 @@ services:
     image: ${{FEDKD_IMAGE:-fedkd:{version}}}
     command: ["sh", "/kit/supernode.sh"]
     user: ${{FEDKD_USER:-1000:1000}}  # must be able to read key, and to write state
+    init: true  # reaps warm processes, whose parent ends long before them
     environment:
       FEDKD_STATE: /state
     volumes:

@@ -14,7 +14,7 @@ from rich.table import Table
 from fedkd.errors import UserError
 from fedkd.results import human_bytes, human_seconds, load
 from simulations.fleet.kit import Kit
-from simulations.fleet.link import nodes
+from simulations.fleet.link import Node, nodes
 from simulations.fleet.place import LAST_RUN, FleetCommand
 
 
@@ -27,11 +27,7 @@ def status(kit: Kit, result: Path | None) -> RenderableType:
     last = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     which = ("--limit", "1") if last is None else ("--run-id", last["run-id"])
     with tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch:
-        listed = FleetCommand(kit.folder, Path(scratch))("ls", "fleet", *which, "--format", "json")
-    try:
-        runs = json.loads(listed)["runs"]
-    except (ValueError, KeyError):
-        runs = []
+        runs = FleetCommand(kit.folder, Path(scratch)).runs(*which)
     parts: list[RenderableType] = [_hosts(kit)]
     if runs:
         parts += ["", _run(runs[0])]
@@ -49,14 +45,17 @@ def _hosts(kit: Kit) -> Table:
     for host in kit.hosts:
         node = node_of.get(host.name)
         state = "not registered" if node is None else "[green]online[/]" if node.online else "[red]offline[/]"
-        table.add_row(host.name, ", ".join(host.views), state, _ago(node.last_seen if node else None))
+        table.add_row(host.name, ", ".join(host.views), state, _seen(node))
     for node in (node for node in found if node.host is None):
-        table.add_row(str(node.id), "", "[red]not of this kit[/]", _ago(node.last_seen))
+        table.add_row(str(node.id), "", "[red]not of this kit[/]", _seen(node))
     return table
 
 
-def _ago(seen: datetime | None) -> str:
-    return "never" if seen is None else f"{human_seconds(round((datetime.now(UTC) - seen).total_seconds()))} ago"
+def _seen(node: Node | None) -> str:
+    if node is None or node.last_seen is None:
+        return "never"
+    ago = f"{human_seconds(round((datetime.now(UTC) - node.last_seen).total_seconds()))} ago"
+    return ago if node.online else f"at least {ago}"
 
 
 def _run(run: dict[str, Any]) -> str:
