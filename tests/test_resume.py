@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from tiny import JOB, only_folder, run, summary
 
 from clients import memory
+from clients.app import app as client_app
 from clients.memory import KEPT, Moment
 from fedkd.errors import Remark, UserError
 from fedkd.learn.pupil import digest
@@ -25,7 +27,9 @@ from fedkd.record import Record
 from fedkd.sealed import seal, unseal
 from simulations import local
 from simulations.cli import main, run_one
+from simulations.host_grid import LOST, failed
 from simulations.identity import become_server
+from strategies import checkpoint
 
 WORDS = ("rounds=4", "speak_after=2", "place.workers=1")
 VARIANTS = {
@@ -86,6 +90,38 @@ def test_a_run_killed_at_any_message_goes_on_with_the_same_bits(
         assert main(["run", f"resume={folder}"]) == 0
         assert ends(folder) == calm, f"killed at message {moment}"
         assert not (folder / "checkpoint" / "cameras").exists()
+
+
+@pytest.mark.parametrize("round", [1, 2])
+def test_a_view_that_came_late_comes_again_where_its_round_is_made_again(
+    round: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def go(results: Path, go_on: bool = False) -> Path:
+        asked = iter(["gone"] * (0 if go_on else round))
+
+        def answers(message: Message, context: Context) -> Message:
+            if message.metadata.message_type == "query.enrol" and message.metadata.dst_node_id == 3 and next(asked, ""):
+                return failed(message, ConnectionError("the host is gone"), LOST)
+            return client_app(message, context)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(local, "client_app", answers)
+            if not go_on:
+                return run(results, *WORDS)
+            folder = only_folder(results)
+            memory.forget(os.getpid())
+            return run_one(summary(folder)["overrides"], folder=folder)
+
+    def keeps_until_killed(folder: Path, standing: checkpoint.Standing, *more: Any) -> None:
+        if standing.round == round:
+            raise Killed
+        keep(folder, standing, *more)
+
+    calm, keep = ends(go(tmp_path / "calm")), checkpoint.keep
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(checkpoint, "keep", keeps_until_killed)
+        go(tmp_path / "killed")
+    assert ends(go(tmp_path / "killed", go_on=True)) == calm
 
 
 @pytest.mark.slow
@@ -206,6 +242,19 @@ def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path
     assert [path.name for path in sorted(kept.folder.iterdir())] == [path.name for path in files[:2]]  # type: ignore[union-attr]
 
 
+def test_a_camera_that_lost_its_memory_says_so_until_it_was_told_again(tmp_path: Path) -> None:
+    kept = host(tmp_path, resident=True)
+    kept.remember({"v01": kept.anew("v01")}, Moment(1, 1))
+    memory.forget(1)
+    seen, known = host(tmp_path, resident=True).recall("v01", Moment(1, 3))
+    assert not known, "at an exam, which tells nothing"
+    kept = host(tmp_path, resident=True)
+    seen, known = kept.recall("v01", Moment(1, 3))
+    assert not known, "at the train message after it"
+    kept.remember({"v01": seen}, Moment(1, 4))
+    assert host(tmp_path, resident=True).recall("v01", Moment(1, 4)) == (seen, True)
+
+
 def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -223,9 +272,9 @@ def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(
     assert ends(folder) == calm
 
 
-def host(state_dir: Path) -> memory.Memory:
-    """A host in a new process, with the tiny data's cameras."""
-    node = Context(1, 1, {"state-dir": str(state_dir)}, RecordDict(), {})
+def host(state_dir: Path, **config: bool) -> memory.Memory:
+    """A host with the tiny data's cameras: in a new process, or (`resident`) in one that stays."""
+    node = Context(1, 1, {"state-dir": str(state_dir), **config}, RecordDict(), {})
     return memory.Memory(Message(RecordDict(), 1, "train", group_id=f"{RUN}/1"), node, (*JOB, "rounds=6"))
 
 
