@@ -1,13 +1,14 @@
 """A run that was killed goes on with the bits of one that was not."""
 
 import contextlib
-import json
+import itertools
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from simulations.cli import main, run_one
 from simulations.host_grid import LOST, failed
 from simulations.identity import become_server
 from strategies import checkpoint
+
+KILLS = int(os.environ.get("FEDKD_TEST_KILLS", "5"))
+"""Runs that are killed by SIGKILL; 50 take some minutes."""
 
 WORDS = ("rounds=4", "speak_after=2", "place.workers=1")
 VARIANTS = {
@@ -124,35 +128,47 @@ def test_a_view_that_came_late_comes_again_where_its_round_is_made_again(
     assert ends(go(tmp_path / "killed", go_on=True)) == calm
 
 
+def begun(words: list[str]) -> tuple[multiprocessing.Process, Path]:
+    """The command, in a process group of its own and at the start of round 1; and its rounds.csv."""
+
+    def command() -> None:
+        os.setsid()
+        sys.exit(main(["run", *words]))
+
+    [results] = [Path(word.partition("=")[2].strip("'")) for word in words if word.startswith("results_dir=")]
+    process = multiprocessing.get_context("fork").Process(target=command)  # what is imported need not be again
+    process.start()
+    while not (found := list(results.rglob("rounds.csv"))) or ",enrolled," not in found[0].read_text():
+        assert process.is_alive()
+        time.sleep(0.002)
+    return process, found[0]  # type: ignore[return-value]
+
+
 @pytest.mark.slow
-def test_fifty_kills_of_the_whole_command_and_fifty_same_ends(tmp_path: Path) -> None:
-    words = [*JOB, *WORDS, "rounds=8", "place.workers=2"]
-    calm = ends(run_one([*words, f"results_dir='{tmp_path / 'calm'}'"]))
-    chance, left, runs = random.Random(0), 50, 0
-    while left:
-        runs += 1
-        results = tmp_path / str(runs)
-        command = [*words, f"results_dir='{results}'"]
-        finished = False
-        while not finished and left:
-            began = time.monotonic()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "simulations.cli", "run", *command],
-                start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            moment = chance.uniform(2, 7)
-            while process.poll() is None and time.monotonic() - began < moment:
-                time.sleep(0.01)
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                left -= 1
-            process.wait()
-            if found := list(results.rglob("summary.json")):
-                finished = json.loads(found[0].read_text())["status"] == "finished"
-                command = [f"resume={found[0].parent}"]
-        folder = only_folder(results)
-        assert main(["run", f"resume={folder}"]) == 0
-        assert ends(folder) == calm
+def test_runs_that_are_killed_at_any_moment_all_end_the_same(tmp_path: Path) -> None:
+    """Each run is killed once, by SIGKILL with all its processes, goes on once, and its end is compared."""
+    words = [*JOB, *WORDS, "rounds=8", "place.workers=2", "evaluate_every=2"]
+    calm = ends(run(tmp_path / "calm", *words, "place.workers=1"))  # here: what it imports, those forked have
+    seconds, chance, killed_after = 600.0, random.Random(0), Counter[int]()
+    for number in itertools.count():
+        if killed_after.total() == KILLS:
+            break
+        process, rounds = begun([*words, f"results_dir='{tmp_path / str(number)}'"])
+        began, moment = time.monotonic(), chance.uniform(0, seconds) if number else seconds
+        while summary(rounds.parent)["status"] != "finished" and time.monotonic() < began + moment:
+            time.sleep(0.005)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
+        process.join()
+        told = summary(rounds.parent)
+        if told["status"] == "finished":  # the first is not killed, and others may be faster than it
+            seconds = time.monotonic() - began
+            continue
+        done = told.get("rounds_done", 0)
+        killed_after[done] += 1
+        run_one(told["overrides"], folder=rounds.parent)
+        assert ends(rounds.parent) == calm, f"killed after round {done}"
+    print(f"{KILLS} kills, by the number of rounds done: {dict(sorted(killed_after.items()))}")
 
 
 def test_a_finished_run_is_shown_and_not_run_again(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
@@ -218,6 +234,21 @@ def test_a_sealed_file_gives_back_what_it_was_given_and_nothing_else(tmp_path: P
         path.write_bytes(torn)
         with pytest.raises(UserError, match="is torn"):
             unseal(path)
+
+
+def test_a_sealed_file_is_on_the_disk_under_its_name_before_anybody_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    synced, fsync = [], os.fsync
+
+    def watched(fd: int) -> None:
+        there = sorted(path.name for path in tmp_path.iterdir())
+        synced.append((Path(os.readlink(f"/proc/self/fd/{fd}")).name, there))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    seal(tmp_path / "sealed", {"w": torch.zeros(1)})
+    assert synced == [("sealed.part", ["sealed.part"]), (tmp_path.name, ["sealed"])]
 
 
 def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path) -> None:
