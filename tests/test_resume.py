@@ -33,7 +33,7 @@ from simulations.identity import become_server
 from strategies import checkpoint
 
 KILLS = int(os.environ.get("FEDKD_TEST_KILLS", "5"))
-"""Runs that are killed by SIGKILL; 50 take some minutes."""
+"""Runs that are killed by SIGKILL, in seconds each."""
 
 WORDS = ("rounds=4", "speak_after=2", "place.workers=1")
 VARIANTS = {
