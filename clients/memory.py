@@ -65,7 +65,8 @@ class Memory:
     def recall(self, name: str, until: Moment) -> tuple[Camera, bool]:
         """A camera as it last stood, but no later than `until`; and whether it remembers all that it was told by then.
 
-        One that stands before `until` may have lost what was told in the rounds between, or never have heard it.
+        One that stands before `until` may have lost what was told in the rounds between, or never have heard it. It
+        says so in every answer until it has been told something: nothing of it is kept here before `remember`.
         """
         if name in self._here and (self._here[name][0] <= until or self.folder is None):
             return self._here[name][1], True
@@ -73,8 +74,6 @@ class Memory:
         if self.folder is None:
             return camera, not self._stays and self._restore_from_context(camera, name)
         stands = self._restore_from_disk(camera, name, until)
-        if self._stays:
-            self._here[name] = stands or START, camera
         return camera, stands is not None and (stands == until or until.round == 0)
 
     def doubt(self, name: str) -> None:

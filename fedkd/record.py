@@ -169,6 +169,8 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
                 if durable:
                     _to_disk(file)
             os.replace(draft, path)
+            if durable:
+                _name_to_disk(path)
         except OSError:
             draft.unlink(missing_ok=True)  # a full disk needs the room
             raise
@@ -178,6 +180,15 @@ def _to_disk(file: IO[Any]) -> None:
     """Let a power cut find what was written."""
     file.flush()
     os.fsync(file.fileno())
+
+
+def _name_to_disk(path: Path) -> None:
+    """Let a power cut find a file under its new name: a rename is its folder's, which has a write of its own."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,14 @@ def main(grid: Grid, context: Context) -> None:
 def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     """Muster, enrol, bring the teacher, then Flower's own rounds; of a killed run, those that it had yet to do."""
     kept, ledger, patience = record.folder / "checkpoint", Ledger(), float(cfg.patience)
-    begun = checkpoint.beginning(kept, ledger)
+    begun, standing = checkpoint.beginning(kept, ledger), checkpoint.last(kept, ledger, cfg.rounds)
+    if begun and standing:
+        begun = replace(begun, enrolment=standing.enrolment)
     expected = begun.enrolment.num_clips.keys() - {POOLED} if begun else ()
     roster = muster(grid, data.view_names(), together=cfg.strategy.pool, patience=patience, expected=expected)
     post = Post(roster, ledger, record.run)
     if begun is None:
         begun = _begin(grid, cfg, data, post, record)
-    standing = checkpoint.last(kept, post.ledger, cfg.rounds)
     setting = Setting(
         post=post,
         views=tuple(data.view_names()),

@@ -1,7 +1,8 @@
 """What the server needs to go on where a run was killed: how it began, and how it stood after the last whole round.
 
     checkpoint/beginning.safetensors       once, before round 1: who enrolled, the event labels told, the teacher
-    checkpoint/server.safetensors          after every round: what the exchange will tell next, the bytes so far
+    checkpoint/server.safetensors          after every round: who takes part by now, what the exchange told and has yet
+                                           to tell, the bytes so far
     checkpoint/server.before.safetensors   the one before it, should a power cut tear the last
 
 A round whose end is not here is made again; the cameras go back to where they stood before it (`clients.memory`).
@@ -13,7 +14,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch import Tensor
 from fedkd.errors import UserError, remark
 from fedkd.sealed import seal, unseal
 from fedkd.types import EventLabels
-from fedkd.wire import Letter, pack_weights, unpack_arrays
+from fedkd.wire import Letter, Record, pack_weights, unpack_arrays
 from strategies.enrol import Enrolment
 from strategies.ledger import Ledger
 
@@ -44,26 +45,26 @@ class Beginning:
 class Standing:
     """The server after a round.
 
-    arrays   what the round left for the next one (Flower's `arrays`).
-    told     what the exchange will tell each view next, by view.
-    greeted  views that have answered a first letter.
+    arrays     what the round left for the next one (Flower's `arrays`).
+    enrolment  who takes part by now, those that came late too.
+    greeted    views that have answered a first letter.
+    told       what the exchange tells each view, once,
+    owed       and the views that have not answered it yet.
     """
 
     round: int
     arrays: ArrayRecord
-    told: Mapping[str, ArrayRecord]
+    enrolment: Enrolment
     greeted: frozenset[str]
+    told: Mapping[str, Record] = field(default_factory=dict)
+    owed: frozenset[str] = frozenset()
 
 
 def keep_beginning(folder: Path, beginning: Beginning, ledger: Ledger) -> None:
     """Write how the run began."""
-    enrolment = beginning.enrolment
-    tensors = {f"events:{view}/ids": events.ids for view, events in enrolment.events.items()}
-    tensors |= {f"events:{view}/classes": events.classes for view, events in enrolment.events.items()}
-    tensors |= _flat("teacher:", beginning.teacher)
-    words = {"num_clips": enrolment.num_clips, "failures": enrolment.failures, "tell": enrolment.tell}
-    words |= {"lost": list(enrolment.lost), "ledger": ledger.books()}
-    seal(folder / "beginning.safetensors", tensors, {"facts": json.dumps(words)})
+    tensors = _events(beginning.enrolment) | _flat("teacher:", beginning.teacher)
+    facts = {**_facts(beginning.enrolment), "ledger": ledger.books()}
+    seal(folder / "beginning.safetensors", tensors, {"facts": json.dumps(facts)})
 
 
 def beginning(folder: Path, ledger: Ledger) -> Beginning | None:
@@ -73,19 +74,16 @@ def beginning(folder: Path, ledger: Ledger) -> Beginning | None:
     tensors, words = unseal(folder / "beginning.safetensors")
     facts = json.loads(words["facts"])
     ledger.open(facts["ledger"])
-    told = _grouped("events:", tensors)
-    events = {view: EventLabels(table["ids"], table["classes"]) for view, table in told.items()}
     teacher = {kind: pack_weights(weights) for kind, weights in _grouped("teacher:", tensors).items()}
-    return Beginning(
-        Enrolment(facts["num_clips"], events, facts["failures"], facts["lost"], facts["tell"]), dict(teacher)
-    )
+    return Beginning(_enrolment(tensors, facts), dict(teacher))
 
 
 def keep(folder: Path, standing: Standing, ledger: Ledger) -> None:
     """Write how the server stands; what was written before stays beside it."""
     tensors = {f"arrays:{name}": value for name, value in unpack_arrays(standing.arrays).items()}
-    tensors |= _flat("told:", standing.told)
-    facts = {"round": standing.round, "greeted": sorted(standing.greeted), "ledger": ledger.books()}
+    tensors |= _events(standing.enrolment) | _flat("told:", standing.told)
+    facts = {**_facts(standing.enrolment), "ledger": ledger.books(), "round": standing.round}
+    facts |= {"greeted": sorted(standing.greeted), "owed": sorted(standing.owed)}
     with suppress(FileNotFoundError):
         os.replace(folder / "server.safetensors", folder / "server.before.safetensors")
     seal(folder / "server.safetensors", tensors, {"facts": json.dumps(facts)})
@@ -109,7 +107,9 @@ def last(folder: Path, ledger: Ledger, rounds: int) -> Standing | None:
                 continue
             ledger.open(facts["ledger"])
             told = {view: pack_weights(table) for view, table in _grouped("told:", tensors).items()}
-            return Standing(facts["round"], pack_weights(arrays_in(tensors)), told, frozenset(facts["greeted"]))
+            arrays, enrolment = pack_weights(arrays_in(tensors)), _enrolment(tensors, facts)
+            greeted, owed = frozenset(facts["greeted"]), frozenset(facts["owed"])
+            return Standing(facts["round"], arrays, enrolment, greeted, told, owed)
     if torn > 1:
         raise UserError(f"the server's checkpoints in {folder} are torn, both; start the run anew.")
     return None
@@ -124,6 +124,22 @@ def tidy(folder: Path) -> None:
     """Drop what only a killed run needs; the last `server.safetensors` stays."""
     for name in ("beginning.safetensors", "server.before.safetensors"):
         (folder / name).unlink(missing_ok=True)
+
+
+def _events(enrolment: Enrolment) -> dict[str, Tensor]:
+    tables = {view: {"ids": events.ids, "classes": events.classes} for view, events in enrolment.events.items()}
+    return {f"events:{view}/{name}": value for view, table in tables.items() for name, value in table.items()}
+
+
+def _facts(enrolment: Enrolment) -> dict[str, Any]:
+    said = {"num_clips": enrolment.num_clips, "failures": enrolment.failures}
+    return {**said, "lost": list(enrolment.lost), "tell": enrolment.tell}
+
+
+def _enrolment(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Enrolment:
+    told = _grouped("events:", tensors)
+    events = {view: EventLabels(table["ids"], table["classes"]) for view, table in told.items()}
+    return Enrolment(facts["num_clips"], events, facts["failures"], facts["lost"], facts["tell"])
 
 
 def _flat(prefix: str, records: Mapping[str, Any]) -> dict[str, Tensor]:

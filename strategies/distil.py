@@ -17,6 +17,7 @@ from flwr.app import ArrayRecord
 from fedkd.types import SoftLabels
 from fedkd.wire import Letter, pack_soft
 from strategies.answers import Answer
+from strategies.checkpoint import Standing
 from strategies.views import Setting, ViewStrategy
 
 
@@ -31,8 +32,8 @@ class Distil(ViewStrategy):
     def __init__(self, setting: Setting, *, leave_one_out: bool, first: int, every: int | None) -> None:
         super().__init__(setting)
         self.leave_one_out, self.first, self.every = leave_one_out, first, every
-        self._letters: dict[str, Letter] = {}  # what is told until its view has answered
-        self._replied: dict[str, Letter] = {}  # what each was told last
+        self._letters: dict[str, Letter] = {}  # the consensus for each view that spoke
+        self._owed: set[str] = set()  # views that are told theirs until they have answered
         self._tables: dict[str, SoftLabels] = {}  # what each said when the views last spoke
 
     def speaks(self, server_round: int) -> bool:
@@ -43,15 +44,22 @@ class Distil(ViewStrategy):
 
     def tell(self, view: str, server_round: int, arrays: ArrayRecord) -> Letter:
         """The consensus, until the view has answered."""
-        return self._letters.get(view, {})
+        return self._letters[view] if view in self._owed else {}
 
-    def to_tell(self) -> dict[str, ArrayRecord]:
-        """The consensus of those that have not answered since."""
-        return {view: letter["soft"] for view, letter in self._letters.items()}  # type: ignore[misc]
+    def forgot(self, view: str) -> None:
+        """It is told the consensus again, if there is one for it."""
+        super().forgot(view)
+        self._owed |= {view} & self._letters.keys()
 
-    def told_before(self, to_tell: Mapping[str, ArrayRecord]) -> None:
-        """Go on with the consensus that another had yet to tell."""
-        self._letters = {view: {"soft": table} for view, table in to_tell.items()}
+    def standing(self, server_round: int, arrays: ArrayRecord) -> Standing:
+        """The consensus too, also of those that were told: their cameras may yet lose it."""
+        told = {view: letter["soft"] for view, letter in self._letters.items()}
+        return replace(super().standing(server_round, arrays), told=told, owed=frozenset(self._owed))
+
+    def go_on(self, standing: Standing) -> None:
+        """With the consensus that another told, or had yet to tell."""
+        super().go_on(standing)
+        self._letters, self._owed = {view: {"soft": table} for view, table in standing.told.items()}, set(standing.owed)
 
     def wish(self, server_round: int) -> dict[str, bool]:
         """Soft labels, in the rounds after which the views speak."""
@@ -62,9 +70,7 @@ class Distil(ViewStrategy):
 
         What a view says late is pooled with what the others said before, at less weight, and told to all again.
         """
-        self._letters = {view: letter for view, letter in self._letters.items() if view not in answers}
-        forgot = [view for view, answer in answers.items() if answer.fresh and view in self._replied]
-        self._letters |= {view: self._replied[view] for view in forgot}
+        self._owed -= answers.keys()
         spoken = {view: answer for view, answer in answers.items() if answer.soft is not None and answer.table}
         if not spoken:
             return arrays
@@ -73,7 +79,8 @@ class Distil(ViewStrategy):
         for view, answer in spoken.items():
             assert answer.soft is not None
             self._tables[view] = replace(answer.soft, weight=answer.soft.weight * self.weight_of(answer))
-        self._letters = self._replied = self._replies(dict(sorted(self._tables.items())))
+        self._letters = self._replies(dict(sorted(self._tables.items())))
+        self._owed = set(self._letters)
         tables = {f"{view}/{name}": a for view, answer in spoken.items() for name, a in (answer.table or {}).items()}
         return ArrayRecord({**arrays, **tables})
 

@@ -30,7 +30,6 @@ class Observer:
         if done := strategy.done:
             self.failures = [failure for failure in record.failures if failure["round"] <= done]
         record.back_to(done or -1)
-        self._num_enrolled = len(strategy.setting.pupils)
 
     def __call__(self, server_round: int, arrays: ArrayRecord) -> None:
         """Write the rows of a round, the figures so far, and, last of all, the server's checkpoint."""
@@ -49,13 +48,9 @@ class Observer:
             failures=self.failures,
             **_figures(notes),
         )
-        setting, kept = self.strategy.setting, self.record.folder / "checkpoint"
-        if len(setting.pupils) > self._num_enrolled:
-            self._num_enrolled = len(setting.pupils)
-            checkpoint.keep_beginning(kept, setting.beginning, setting.post.ledger)
         if server_round:
             standing = self.strategy.standing(server_round, arrays)
-            checkpoint.keep(kept, standing, setting.post.ledger)
+            checkpoint.keep(self.record.folder / "checkpoint", standing, self.strategy.setting.post.ledger)
 
     def close(self) -> None:
         """Write what only the end knows: the students' digest, every answer, the confusion of every view."""

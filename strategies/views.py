@@ -121,23 +121,19 @@ class ViewStrategy(Strategy):
         """What a view is told before an exam (nothing, unless its student lives at the server)."""
         return {}
 
-    def to_tell(self) -> dict[str, ArrayRecord]:
-        """What it has yet to tell, by view, so that a run can go on elsewhere."""
-        return {}
-
-    def told_before(self, to_tell: Mapping[str, ArrayRecord]) -> None:
-        """Go on with what another had yet `to_tell`."""
+    def forgot(self, view: str) -> None:
+        """A view may have lost what it was told: it is told its first letter again."""
+        self._greeted.discard(view)
 
     # How it goes on where another was killed
 
     def standing(self, server_round: int, arrays: ArrayRecord) -> Standing:
         """How it stands after a round that left `arrays`."""
-        return Standing(server_round, arrays, self.to_tell(), frozenset(self._greeted))
+        return Standing(server_round, arrays, self.setting.beginning.enrolment, frozenset(self._greeted))
 
     def go_on(self, standing: Standing) -> None:
         """Stand as another did: Flower's first round is then the one after its last."""
         self.done, self._greeted = standing.round, set(standing.greeted)
-        self.told_before(standing.told)
 
     # The round (Flower counts its rounds from 1; those `done` before come on top)
 
@@ -170,8 +166,10 @@ class ViewStrategy(Strategy):
         late = late if self.setting.staleness else {}
         answers = {**late, **{v: answer.after(late[v]) if v in late else answer for v, answer in answers.items()}}
         self._greeted |= answers.keys()
-        self._greeted -= {view for view, answer in answers.items() if answer.fresh}  # it remembers no first letter
-        return self.hear(server_round, dict(sorted(answers.items())), self._arrays), None
+        left = self.hear(server_round, dict(sorted(answers.items())), self._arrays)
+        for view in (view for view, answer in answers.items() if answer.fresh):
+            self.forgot(view)
+        return left, None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -197,7 +195,7 @@ class ViewStrategy(Strategy):
             except Exception as error:
                 self.notes.failures[view] = _garbage(error)
             if "fresh" in letter:
-                self._greeted.discard(view)  # it remembers no first letter
+                self.forgot(view)
         self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)
         return None

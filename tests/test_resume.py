@@ -1,13 +1,14 @@
 """A run that was killed goes on with the bits of one that was not."""
 
 import contextlib
-import json
+import itertools
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from tiny import JOB, only_folder, run, summary
 
 from clients import memory
+from clients.app import app as client_app
 from clients.memory import KEPT, Moment
 from fedkd.errors import Remark, UserError
 from fedkd.learn.pupil import digest
@@ -26,7 +28,12 @@ from fedkd.record import Record
 from fedkd.sealed import seal, unseal
 from simulations import local
 from simulations.cli import main, run_one
+from simulations.host_grid import LOST, failed
 from simulations.identity import become_server
+from strategies import checkpoint
+
+KILLS = int(os.environ.get("FEDKD_TEST_KILLS", "5"))
+"""Runs that are killed by SIGKILL, in seconds each."""
 
 WORDS = ("rounds=4", "speak_after=2", "place.workers=1")
 VARIANTS = {
@@ -89,35 +96,79 @@ def test_a_run_killed_at_any_message_goes_on_with_the_same_bits(
         assert not (folder / "checkpoint" / "cameras").exists()
 
 
+@pytest.mark.parametrize("round", [1, 2])
+def test_a_view_that_came_late_comes_again_where_its_round_is_made_again(
+    round: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def go(results: Path, go_on: bool = False) -> Path:
+        asked = iter(["gone"] * (0 if go_on else round))
+
+        def answers(message: Message, context: Context) -> Message:
+            if message.metadata.message_type == "query.enrol" and message.metadata.dst_node_id == 3 and next(asked, ""):
+                return failed(message, ConnectionError("the host is gone"), LOST)
+            return client_app(message, context)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(local, "client_app", answers)
+            if not go_on:
+                return run(results, *WORDS)
+            folder = only_folder(results)
+            memory.forget(os.getpid())
+            return run_one(summary(folder)["overrides"], folder=folder)
+
+    def keeps_until_killed(folder: Path, standing: checkpoint.Standing, *more: Any) -> None:
+        if standing.round == round:
+            raise Killed
+        keep(folder, standing, *more)
+
+    calm, keep = ends(go(tmp_path / "calm")), checkpoint.keep
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(checkpoint, "keep", keeps_until_killed)
+        go(tmp_path / "killed")
+    assert ends(go(tmp_path / "killed", go_on=True)) == calm
+
+
+def begun(words: list[str]) -> tuple[multiprocessing.Process, Path]:
+    """The command, in a process group of its own and at the start of round 1; and its rounds.csv."""
+
+    def command() -> None:
+        os.setsid()
+        sys.exit(main(["run", *words]))
+
+    [results] = [Path(word.partition("=")[2].strip("'")) for word in words if word.startswith("results_dir=")]
+    process = multiprocessing.get_context("fork").Process(target=command)  # what is imported need not be again
+    process.start()
+    while not (found := list(results.rglob("rounds.csv"))) or ",enrolled," not in found[0].read_text():
+        assert process.is_alive()
+        time.sleep(0.002)
+    return process, found[0]  # type: ignore[return-value]
+
+
 @pytest.mark.slow
-def test_fifty_kills_of_the_whole_command_and_fifty_same_ends(tmp_path: Path) -> None:
-    words = [*JOB, *WORDS, "rounds=8", "place.workers=2"]
-    calm = ends(run_one([*words, f"results_dir='{tmp_path / 'calm'}'"]))
-    chance, left, runs = random.Random(0), 50, 0
-    while left:
-        runs += 1
-        results = tmp_path / str(runs)
-        command = [*words, f"results_dir='{results}'"]
-        finished = False
-        while not finished and left:
-            began = time.monotonic()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "simulations.cli", "run", *command],
-                start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            moment = chance.uniform(2, 7)
-            while process.poll() is None and time.monotonic() - began < moment:
-                time.sleep(0.01)
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                left -= 1
-            process.wait()
-            if found := list(results.rglob("summary.json")):
-                finished = json.loads(found[0].read_text())["status"] == "finished"
-                command = [f"resume={found[0].parent}"]
-        folder = only_folder(results)
-        assert main(["run", f"resume={folder}"]) == 0
-        assert ends(folder) == calm
+def test_runs_that_are_killed_at_any_moment_all_end_the_same(tmp_path: Path) -> None:
+    """Each run is killed once, by SIGKILL with all its processes, goes on once, and its end is compared."""
+    words = [*JOB, *WORDS, "rounds=8", "place.workers=2", "evaluate_every=2"]
+    calm = ends(run(tmp_path / "calm", *words, "place.workers=1"))  # here: what it imports, those forked have
+    seconds, chance, killed_after = 600.0, random.Random(0), Counter[int]()
+    for number in itertools.count():
+        if killed_after.total() == KILLS:
+            break
+        process, rounds = begun([*words, f"results_dir='{tmp_path / str(number)}'"])
+        began, moment = time.monotonic(), chance.uniform(0, seconds) if number else seconds
+        while summary(rounds.parent)["status"] != "finished" and time.monotonic() < began + moment:
+            time.sleep(0.005)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
+        process.join()
+        told = summary(rounds.parent)
+        if told["status"] == "finished":  # the first is not killed, and others may be faster than it
+            seconds = time.monotonic() - began
+            continue
+        done = told.get("rounds_done", 0)
+        killed_after[done] += 1
+        run_one(told["overrides"], folder=rounds.parent)
+        assert ends(rounds.parent) == calm, f"killed after round {done}"
+    print(f"{KILLS} kills, by the number of rounds done: {dict(sorted(killed_after.items()))}")
 
 
 def test_a_finished_run_is_shown_and_not_run_again(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
@@ -206,6 +257,21 @@ def test_a_sealed_file_gives_back_what_it_was_given_and_nothing_else(tmp_path: P
             unseal(path)
 
 
+def test_a_sealed_file_is_on_the_disk_under_its_name_before_anybody_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    synced, fsync = [], os.fsync
+
+    def watched(fd: int) -> None:
+        there = sorted(path.name for path in tmp_path.iterdir())
+        synced.append((Path(os.readlink(f"/proc/self/fd/{fd}")).name, there))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    seal(tmp_path / "sealed", {"w": torch.zeros(1)})
+    assert synced == [("sealed.part", ["sealed.part"]), (tmp_path.name, ["sealed"])]
+
+
 def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path) -> None:
     kept = host(tmp_path)
     seen = kept.anew("v01")
@@ -228,6 +294,19 @@ def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path
     assert [path.name for path in sorted(kept.folder.iterdir())] == [path.name for path in files[:2]]  # type: ignore[union-attr]
 
 
+def test_a_camera_that_lost_its_memory_says_so_until_it_was_told_again(tmp_path: Path) -> None:
+    kept = host(tmp_path, resident=True)
+    kept.remember({"v01": kept.anew("v01")}, Moment(1, 1))
+    memory.forget(1)
+    seen, known = host(tmp_path, resident=True).recall("v01", Moment(1, 3))
+    assert not known, "at an exam, which tells nothing"
+    kept = host(tmp_path, resident=True)
+    seen, known = kept.recall("v01", Moment(1, 3))
+    assert not known, "at the train message after it"
+    kept.remember({"v01": seen}, Moment(1, 4))
+    assert host(tmp_path, resident=True).recall("v01", Moment(1, 4)) == (seen, True)
+
+
 def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -245,9 +324,9 @@ def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(
     assert ends(folder) == calm
 
 
-def host(state_dir: Path) -> memory.Memory:
-    """A host in a new process, with the tiny data's cameras."""
-    node = Context(1, 1, {"state-dir": str(state_dir)}, RecordDict(), {})
+def host(state_dir: Path, **config: bool) -> memory.Memory:
+    """A host with the tiny data's cameras: in a new process, or (`resident`) in one that stays."""
+    node = Context(1, 1, {"state-dir": str(state_dir), **config}, RecordDict(), {})
     return memory.Memory(Message(RecordDict(), 1, "train", group_id=f"{RUN}/1"), node, (*JOB, "rounds=6"))
 
 

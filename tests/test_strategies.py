@@ -1,6 +1,7 @@
 """The server's party: dealing views, sorting answers, pooling beliefs, giving marks."""
 
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,12 +13,23 @@ from hypothesis import strategies as st
 from fedkd.consensus.mean import mean_consensus
 from fedkd.errors import UserError
 from fedkd.types import EventLabels, SoftLabels, Tally
-from fedkd.wire import address, letters, pack_soft, pack_tally, pack_weights, unpack_events, unpack_soft, unpack_weights
+from fedkd.wire import (
+    Letter,
+    address,
+    letters,
+    pack_events,
+    pack_soft,
+    pack_tally,
+    pack_weights,
+    unpack_events,
+    unpack_soft,
+    unpack_weights,
+)
 from simulations.host_grid import HostGrid
 from simulations.identity import become_server, stamp
 from strategies.alone import Alone
 from strategies.answers import understand
-from strategies.checkpoint import Beginning
+from strategies.checkpoint import Beginning, keep, last
 from strategies.distil import Distil
 from strategies.enrol import Enrolment, event_letters
 from strategies.exam import Marks, fuse
@@ -190,6 +202,43 @@ def test_the_views_speak_once_or_again_and_never_after_the_last_round() -> None:
     assert [r for r in range(1, 5) if distil().speaks(r)] == [2]
     assert [r for r in range(1, 5) if distil(first=1, every=1).speaks(r)] == [1, 2, 3]
     assert distil().tell("v01", 2, ArrayRecord()) == {}
+
+
+def test_a_view_that_lost_its_memory_hears_the_consensus_again_from_whoever_goes_on(tmp_path: Path) -> None:
+    strategy = distil()
+    strategy.setting.beginning.enrolment.events["v02"] = EventLabels(torch.tensor([1]), torch.tensor([0]))
+    arrays = heard(strategy, TABLES)
+    strategy.hear(3, {view: understand(DONE, 2) for view in ("v01", "v02")}, arrays)
+    keep(tmp_path, strategy.standing(3, arrays), Ledger())
+    standing = last(tmp_path, Ledger(), rounds=4)
+    assert standing is not None and standing.enrolment.num_clips == strategy.setting.beginning.enrolment.num_clips
+    assert standing.enrolment.events["v02"].ids.tolist() == [1]
+    again = distil()
+    again.go_on(standing)
+    for view in TABLES:
+        assert bool(again.tell(view, 4, arrays)) == bool(strategy.tell(view, 4, arrays)) == (view == "v03")
+    again.forgot("v01")
+    assert again.tell("v01", 4, arrays)["soft"] == told_of(TABLES, "v01")
+
+
+def told_of(tables: dict[str, SoftLabels], view: str) -> ArrayRecord:
+    """What a view is told after `tables`."""
+    strategy = distil()
+    return strategy.tell(view, 3, heard(strategy, tables))["soft"]  # type: ignore[return-value]
+
+
+def test_a_view_that_lost_its_memory_by_an_exam_hears_the_consensus_in_the_next_round() -> None:
+    strategy = distil()
+    arrays = heard(strategy, TABLES)
+    strategy.hear(3, dict.fromkeys(TABLES, understand(DONE, 2)), arrays)
+    [*messages] = strategy.configure_evaluate(4, arrays, ConfigRecord(), nowhere())
+    for message in messages:
+        stamp(message)
+    truth = EventLabels(torch.tensor([1, 2]), torch.tensor([0, 1]))
+    sat: Letter = {"answers": pack_soft(soft([1, 2], [0.8, 0.4])), "truth": pack_events(truth)}
+    sat |= {"student": ConfigRecord({"digest": "0"}), "fresh": ConfigRecord()}
+    strategy.aggregate_evaluate(4, [reply(messages[0], {"v01": sat})])
+    assert strategy.notes.marks and strategy.tell("v01", 5, arrays) and not strategy.tell("v02", 5, arrays)
 
 
 # Averaging
