@@ -7,19 +7,24 @@ answers give the same bits in every place. A failure is an answer too: it is giv
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from flwr.app import ConfigRecord, Message, Metadata
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
+from fedkd.errors import reason_of
 from fedkd.wire import Letter, address, letters
 from strategies.ledger import Ledger
 from strategies.roster import Roster
 
 Answers = dict[str, Letter]
 Failures = dict[str, str]
+
+Said = TypeVar("Said")
+Meant = TypeVar("Meant")
 
 TRAIN = "train"
 """The kind of message whose answer is of use in a later round too."""
@@ -142,7 +147,7 @@ class Post:
         for node, served in self._hosts(views).items():
             letters_told = {view: self._told[view] for view in served}
             content = address(letters_told, ConfigRecord({"views": list(served), **self._asked}))
-            self.ledger.sent(self._round, content)
+            self.ledger.sent(self._round, served, content)
             message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
             written.append(message)
             self._waiting.append(Sent(self._round, served, message.metadata))
@@ -154,9 +159,13 @@ class Post:
         """What a host's views say in a reply; a host answers for the views that it was asked about."""
         if reply.has_error():
             return {}, dict.fromkeys(sent.views, _reason(reply))
-        self.ledger.received(sent.round, reply.content)
+        try:
+            self.ledger.received(sent.round, sent.views, reply.content)
+        except Exception as error:
+            return {}, dict.fromkeys(sent.views, _nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
-        failed = {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
+        failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
+        failed |= {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
         return {view: letter for view, letter in said.items() if view not in failed}, failed
 
     def _hosts(self, views: Sequence[str]) -> dict[int, Sequence[str]]:
@@ -176,6 +185,21 @@ def _taken(sent: list[Sent], reply: Message) -> Sent | None:
 
 def _is_there(reply: Message) -> bool:
     return not reply.has_error() or reply.error.code not in GONE
+
+
+def understood(said: Mapping[str, Said], read: Callable[[str, Said], Meant], failures: Failures) -> dict[str, Meant]:
+    """What `read` makes of what each view said; whatever it is, if it makes no sense it is that view's failure."""
+    found = {}
+    for view, one in said.items():
+        try:
+            found[view] = read(view, one)
+        except Exception as error:
+            failures[view] = _nonsense(error)
+    return found
+
+
+def _nonsense(error: Exception) -> str:
+    return f"its answer makes no sense: {reason_of(error)}"
 
 
 def _said_reason(letter: Letter) -> str:

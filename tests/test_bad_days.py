@@ -86,10 +86,10 @@ def _no_room(path: Path, tensors: object) -> None:
 
 
 def _spoilt(reply: Message, message: Message) -> Message:
-    """The same reply with nonsense in every letter."""
+    """The same reply with nonsense in every letter, and about it."""
     nonsense = MetricRecord({"count": 1.0, "supervised": float("nan")})
     told = {view: dict.fromkeys(letter, nonsense) for view, letter in letters(reply.content).items()}
-    return Message(address(told), reply_to=message)
+    return Message(address(told, ConfigRecord({"round": 1})), reply_to=message)
 
 
 @pytest.fixture
@@ -145,6 +145,15 @@ def test_an_answer_that_makes_no_sense_is_its_views_failure(faulty, tmp_path: Pa
     assert failures(folder) == [(1, "v01"), (2, "v03")]
     assert all("its answer makes no sense" in failure["reason"] for failure in told["failures"])
     assert statuses(folder)[2, "v01"] == "ok"
+
+
+def test_an_answer_that_makes_no_sense_costs_the_others_nothing_before_round_1(faulty, tmp_path: Path) -> None:
+    faults: Faults = {("query.enrol", 0, "v01"): "garbage", ("train.teacher", 1, "v02"): "garbage"}
+    folder = faulty(tmp_path, faults, "teaching.origin=federated", "teaching.rounds=2")
+    told = summary(folder)
+    assert told["status"] == "finished" and sorted(told["accuracy"]) == ["v02", "v03"]
+    assert failures(folder) == [(0, "v01"), (0, "v02")] and statuses(folder)[1, "v02"] == "ok"
+    assert told["failures"][1]["reason"].startswith("in round 1 of the teacher: its answer makes no sense")
 
 
 def test_a_missing_quorum_is_waited_for_and_the_run_goes_on(faulty, tmp_path: Path, monkeypatch) -> None:
