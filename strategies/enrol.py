@@ -60,9 +60,11 @@ def refuse_untaught(post: Post, seen: str) -> None:
         )
 
 
-def enrol_late(post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str], num_classes: int) -> bool:
-    """Ask views that were not there before; whether any of them takes part now."""
-    post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE)
+def enrol_late(
+    post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str], num_classes: int, round: int
+) -> bool:
+    """Ask views that were not there before `round`; whether any of them takes part now."""
+    post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE, round=round)
     num_clips, events = _said(post, enrolment.tell, num_classes)
     enrolment.num_clips.update(num_clips)
     enrolment.events.update(events)

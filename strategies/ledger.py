@@ -15,7 +15,10 @@ EXAM = -1
 
 
 class Ledger:
-    """Both directions of every exchange. Round 0 is what happens before the first: enrolment, a federated teacher."""
+    """Both directions of every exchange. Round 0 is what happens before the first: enrolment, a federated teacher.
+
+    An answer that comes late counts in the round in which it comes.
+    """
 
     def __init__(self) -> None:
         self._up: Counter[tuple[int, str]] = Counter()
@@ -42,6 +45,10 @@ class Ledger:
     def of(self, round: int, view: str) -> tuple[int, int]:
         """(up, down) bytes of a view in a round."""
         return self._up[round, view], self._down[round, view]
+
+    def views(self, round: int) -> list[str]:
+        """The views of which anything was counted in a round, in name order."""
+        return sorted({view for at, view in (*self._up, *self._down) if at == round})
 
     def totals(self) -> tuple[int, int]:
         """(up, down) bytes of the whole run, exams left out."""

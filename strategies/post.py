@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 from fedkd.data.pool import POOLED
 from fedkd.errors import reason_of
 from fedkd.wire import Letter, address, letters
-from strategies.ledger import Ledger
+from strategies.ledger import EXAM, Ledger
 from strategies.roster import Roster
 
 Answers = dict[str, Letter]
@@ -51,7 +51,8 @@ class Post:
     """One exchange at a time: a message for each host, with a letter for each of its views, and what they answer.
 
     A message's group id is `run` and the round: hosts keep what they remember of one run apart from another's. A reply
-    counts once, and only to a message of ours; one to an earlier round's message is given by `late`.
+    counts once, and only to a message of ours; one to an earlier round's message is given by `late`. Its bytes count in
+    the round in which it came: what was written of earlier ones stays true.
 
     answers   of this exchange, by view.
     failures  of this exchange: why a view has not answered.
@@ -64,7 +65,7 @@ class Post:
         self.answers: Answers = {}
         self.failures: Failures = {}
         self.lost: set[str] = set()
-        self._kind, self._round = "", 0
+        self._kind, self._round, self._now = "", 0, 0  # an exam has no round of its own; it is always in one
         self._told: Mapping[str, Letter] = {}
         self._asked: Mapping[str, bool | int | str] = {}
         self._waiting: list[Sent] = []
@@ -72,10 +73,17 @@ class Post:
         self._late: dict[str, tuple[int, Letter]] = {}
 
     def ask(
-        self, grid: Grid, kind: str, told: Mapping[str, Letter], asked: Mapping[str, bool | int], *, timeout: float
+        self,
+        grid: Grid,
+        kind: str,
+        told: Mapping[str, Letter],
+        asked: Mapping[str, bool | int],
+        *,
+        timeout: float,
+        round: int = 0,
     ) -> tuple[Answers, Failures]:
-        """Send before round 1, wait, and sort the replies."""
-        return self.sort(grid.send_and_receive(self.send(grid, kind, 0, told, asked), timeout=timeout))
+        """Send before a round's train messages (0: before round 1), wait, and sort the replies."""
+        return self.sort(grid.send_and_receive(self.send(grid, kind, round, told, asked), timeout=timeout))
 
     def send(
         self, grid: Grid, kind: str, round: int, told: Mapping[str, Letter], asked: Mapping[str, bool | int | str]
@@ -86,6 +94,7 @@ class Post:
         SuperLink hands out what there is in the order in which it was made.
         """
         self._older += self._waiting
+        self._now = max(self._now, round)
         self._hear(grid)
         self._kind, self._round, self._told, self._asked = kind, round, told, asked
         self.answers, self.lost, self._waiting = {}, set(told), []
@@ -136,8 +145,9 @@ class Post:
             if (sent := _taken(self._older, reply)) is None:
                 continue
             self.roster.lag.judge(reply, ", ".join(self.roster.by_node().get(reply.metadata.src_node_id, ())))
+            said, _ = self._open(reply, sent)
             if sent.metadata.message_type == TRAIN:
-                for view, letter in self._open(reply, sent)[0].items():
+                for view, letter in said.items():
                     if view not in self._late or self._late[view][0] < sent.round:
                         self._late[view] = sent.round, letter
 
@@ -160,7 +170,7 @@ class Post:
         if reply.has_error():
             return {}, dict.fromkeys(sent.views, _reason(reply))
         try:
-            self.ledger.received(sent.round, sent.views, reply.content)
+            self.ledger.received(EXAM if sent.round == EXAM else self._now, sent.views, reply.content)
         except Exception as error:
             return {}, dict.fromkeys(sent.views, _nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}

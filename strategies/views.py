@@ -215,7 +215,7 @@ class ViewStrategy(Strategy):
             for view, node in post.roster.node_of.items()
             if view not in enrolment.num_clips and node in there and (view, node) not in self._refused
         ]
-        if late and enrol_late(post, grid, enrolment, late, self.setting.num_classes):
+        if late and enrol_late(post, grid, enrolment, late, self.setting.num_classes, self.notes.round):
             self._greeted.clear()  # what the newcomers know is told to all
         away = [view for view in late if view not in enrolment.num_clips]
         self.notes.failures |= {view: post.failures[view] for view in away}

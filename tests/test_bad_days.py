@@ -126,6 +126,31 @@ def test_what_a_view_says_late_is_told_with_less_weight(faulty, tmp_path: Path) 
     assert len({summary(folder)["digest"] for folder in (calm, late, deaf)}) == 3
 
 
+LATE: Faults = {("train", 1, "v01"): "late", ("train", 3, "v02"): "late", ("train.teacher", 2, "v02"): "late"}
+
+
+@pytest.mark.parametrize("enrolment", ["late", "gone", "garbage"])
+def test_the_rows_hold_every_byte_of_the_summary(faulty, tmp_path: Path, enrolment: str) -> None:
+    faults: Faults = {**LATE, ("query.enrol", 0, "v03"): enrolment, ("train", 5, "v01"): "server killed"}
+    with contextlib.suppress(Killed):
+        faulty(tmp_path, faults, "rounds=6", "speak_after=2", "teaching.origin=federated", "teaching.rounds=2")
+    folder = only_folder(tmp_path)
+    memory.forget(os.getpid())
+    run_one(summary(folder)["overrides"], folder=folder)
+    assert summary(folder)["status"] == "finished" and not FaultyHosts.faults
+    for way in ("bytes_up", "bytes_down"):
+        assert column(folder, way).sum() == summary(folder)[way], way
+    assert statuses(folder)[0, "v03"] != "enrolled"
+
+
+def test_an_exam_that_is_answered_late_costs_its_bytes(faulty, tmp_path: Path) -> None:
+    calm, late = (
+        summary(faulty(tmp_path / name, faults, "rounds=4", "evaluate_every=2"))["bytes_exams"]
+        for name, faults in (("calm", {}), ("late", {("evaluate", 2, "v01"): "late"}))
+    )
+    assert calm == late
+
+
 def test_late_weights_are_averaged_with_less_weight(faulty, tmp_path: Path) -> None:
     words = ("strategy=fedavg", "teacher=none", "rounds=3")
     faults: Faults = {("train", 1, "v02"): "late", ("train", 2, "v02"): "gone"}
