@@ -42,8 +42,8 @@ ROUND_COLUMNS = (
 accuracy      fraction of 1 on the exam's clips, empty in rounds without an exam.
 supervised .. the terms of the objective, means over the round's steps, in nats.
 lack          share of the view's training clips whose class it does not know.
-bytes_*       of the exchange in this round (exams left out); round 0 is enrolment and a federated teacher;
-              a teacher that is pushed arrives with round 1.
+bytes_*       of the exchange in this round, and of late answers that came in it (exams left out); round 0 is enrolment
+              and a federated teacher; a teacher that is pushed arrives with round 1. All rows add up to summary.json.
 seconds       the view's own training time.
 """
 

@@ -79,6 +79,13 @@ class EventLabels:
     ids: Int[Tensor, "N"]
     classes: Int[Tensor, "N"]
 
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 1 or self.ids.shape != self.classes.shape or (self.ids[1:] <= self.ids[:-1]).any():
+            raise ValueError(
+                f"EventLabels needs strictly increasing ids [N] and classes [N], got ids {tuple(self.ids.shape)}, "
+                f"classes {tuple(self.classes.shape)}."
+            )
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -72,6 +72,17 @@ def _unpack(record: Record, name: str) -> Tensor:
     return torch.frombuffer(bytearray(array.data), dtype=dtype).view(array.shape)
 
 
+def _columns(record: Record, **dtypes: torch.dtype) -> list[Tensor]:
+    """The arrays of a record that has these, of these types, and no others."""
+    columns = {name: _unpack(record, name) for name in (*dtypes, *record)}
+    if wrong := sorted(name for name, column in columns.items() if dtypes.get(name) != column.dtype):
+        expected = ", ".join(f"{name} {_NAME[dtype]}" for name, dtype in dtypes.items())
+        raise WireError(
+            f"expected the arrays {expected}, got {', '.join(f'{n} {_NAME[columns[n].dtype]}' for n in wrong)}."
+        )
+    return [columns[name] for name in dtypes]
+
+
 def pack_soft(labels: SoftLabels) -> ArrayRecord:
     """Soft labels for the wire; probabilities are rounded to float16 (error at most 2^-11 of each)."""
     return ArrayRecord(
@@ -85,9 +96,9 @@ def pack_soft(labels: SoftLabels) -> ArrayRecord:
 
 def unpack_soft(record: Record) -> SoftLabels:
     """The soft labels of a record, rows normalised again after rounding."""
-    probs = _unpack(record, "probs").float()
-    probs = probs / probs.sum(1, keepdim=True)
-    return SoftLabels(_unpack(record, "ids").to(torch.int64), probs, _unpack(record, "weight").float())
+    ids, probs, weight = _columns(record, ids=torch.uint32, probs=torch.float16, weight=torch.float16)
+    probs = probs.float() / probs.float().sum(1, keepdim=True)
+    return SoftLabels(ids.to(torch.int64), probs, weight.float())
 
 
 def pack_events(labels: EventLabels) -> ArrayRecord:
@@ -100,7 +111,8 @@ def pack_events(labels: EventLabels) -> ArrayRecord:
 
 def unpack_events(record: Record) -> EventLabels:
     """The event labels of a record."""
-    return EventLabels(_unpack(record, "ids").to(torch.int64), _unpack(record, "classes").to(torch.int64))
+    ids, classes = _columns(record, ids=torch.uint32, classes=torch.uint8)
+    return EventLabels(ids.to(torch.int64), classes.to(torch.int64))
 
 
 def pack_weights(state: Mapping[str, Tensor], *, half: bool = False) -> ArrayRecord:

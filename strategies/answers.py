@@ -46,18 +46,14 @@ class Answer:
 
 def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
     """The answer in a letter; a ValueError says what makes no sense in it."""
-    tally, clock = unpack_tally(_part(letter, "tally")), _part(letter, "clock")
-    soft = weights = table = None
+    tally, clock = unpack_tally(part(letter, "tally")), part(letter, "clock")
+    soft = table = None
     if "soft" in letter:
         table = _arrays(letter, "soft")
         soft = unpack_soft(table)
         if soft.num_classes != num_classes:
             raise WireError(f"expected soft labels over {num_classes} classes, got {soft.num_classes}.")
-    if "weights" in letter:
-        weights = unpack_weights(_arrays(letter, "weights"))
-        broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
-        if broken:
-            raise WireError(f"expected finite weights, got others in {', '.join(broken)}.")
+    weights = weights_in(letter) if "weights" in letter else None
     seconds = {name: number(clock, name) for name in clock}
     for told, known in ((tally.sums, TERMS), (seconds, CLOCK)):
         for name, value in told.items():
@@ -66,14 +62,24 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
     return Answer(tally, seconds, soft, table, weights, "fresh" in letter, late)
 
 
-def _part(letter: Letter, kind: str) -> Record:
+def weights_in(letter: Letter) -> dict[str, Tensor]:
+    """The weights in a letter; a WireError where not all are numbers."""
+    weights = unpack_weights(_arrays(letter, "weights"))
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise WireError(f"expected finite weights, got others in {', '.join(broken)}.")
+    return weights
+
+
+def part(letter: Letter, kind: str) -> Record:
+    """A record of a letter; a WireError where it is not there."""
     if kind not in letter:
         raise WireError(f"expected a {kind} in the answer, got {', '.join(sorted(letter)) or 'nothing'}.")
     return letter[kind]
 
 
 def _arrays(letter: Letter, kind: str) -> ArrayRecord:
-    record = _part(letter, kind)
+    record = part(letter, kind)
     if not isinstance(record, ArrayRecord):
         raise WireError(f"expected {kind} as arrays, got a {type(record).__name__}.")
     return record

@@ -136,7 +136,7 @@ def _begin(grid: Grid, cfg: DictConfig, data: Any, post: Post, record: Record) -
     views, timeout, patience = data.view_names(), float(cfg.timeout), float(cfg.patience)
     post.ask(grid, "query.enrol", {view: {} for view in pupils}, {"tell": tell}, timeout=timeout)
     wait(post, grid, views, needed=_min_views(cfg), patience=patience, announce=record.wait_for)
-    enrolment = enrolled(post, len(pupils), tell=tell, needed=_min_views(cfg))
+    enrolment = enrolled(post, len(pupils), tell=tell, needed=_min_views(cfg), num_classes=len(data.classes))
     course = teacher_course(cfg)
     if course is not None:
         refuse_untaught(post, course.seen)
@@ -157,7 +157,9 @@ def _teacher(course: Course, cfg: DictConfig, data: Any, post: Post, grid: Grid,
         case "federated":
             rounds, timeout = cfg.teaching.rounds, float(cfg.timeout)
             letters, num_clips = enrolment.letters(), enrolment.num_clips
-            return {"teacher": teaching.federate(post, grid, letters, num_clips, rounds=rounds, timeout=timeout)}
+            weights, missed = teaching.federate(post, grid, letters, num_clips, rounds=rounds, timeout=timeout)
+            enrolment.failures.update(missed)
+            return {"teacher": weights}
         case "lab":
             return teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed))
         case _:

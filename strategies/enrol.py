@@ -8,20 +8,24 @@ from dataclasses import dataclass
 import torch
 from flwr.serverapp import Grid
 
-from fedkd.errors import UserError, reason_of
+from fedkd.errors import UserError
 from fedkd.types import EventLabels
-from fedkd.wire import Letter, number, pack_events, unpack_events
-from strategies.post import Failures, Post, too_few
+from fedkd.wire import Letter, WireError, number, pack_events, unpack_events
+from strategies.answers import part
+from strategies.post import Failures, Post, too_few, understood
 
 LATE = 60.0
 """Seconds that a view which comes late has to enrol: the others wait for it."""
+
+MOST = 2**32
+"""Clips that a view can have: as many as there are event ids."""
 
 
 @dataclass(frozen=True)
 class Enrolment:
     """What the views said: training clips of each, and (`tell`) the event labels each can tell.
 
-    failures  why others do not take part.
+    failures  why others do not take part, or missed a round of a federated teacher.
     lost      those of them whose host did not answer, so that they may come later.
     """
 
@@ -36,9 +40,9 @@ class Enrolment:
         return event_letters(self.events) if self.events else {view: {} for view in self.num_clips}
 
 
-def enrolled(post: Post, asked: int, *, tell: bool, needed: int) -> Enrolment:
+def enrolled(post: Post, asked: int, *, tell: bool, needed: int, num_classes: int) -> Enrolment:
     """What the views that were asked have answered (with `tell`, their event labels too)."""
-    num_clips, events = _said(post)
+    num_clips, events = _said(post, tell, num_classes)
     if len(num_clips) < needed:
         raise UserError(too_few(len(num_clips), asked, needed, "at enrolment", post.failures))
     return Enrolment(num_clips, events, post.failures, sorted(post.lost), tell)
@@ -49,35 +53,49 @@ def refuse_untaught(post: Post, seen: str) -> None:
 
     seen  what the teacher sees.
     """
-    if not any(number(letter["clips"], "teachers") for letter in post.answers.values() if "clips" in letter):
+    if not any(number(letter["clips"], "teachers") for letter in post.answers.values()):
         raise UserError(
             f"expected a view that recorded what the teacher sees, {seen}, got none; choose another teacher=, or "
             "strategy.teacher=false."
         )
 
 
-def enrol_late(post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str]) -> bool:
-    """Ask views that were not there before; whether any of them takes part now."""
-    post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE)
-    num_clips, events = _said(post)
+def enrol_late(
+    post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str], num_classes: int, round: int
+) -> bool:
+    """Ask views that were not there before `round`; whether any of them takes part now."""
+    post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE, round=round)
+    num_clips, events = _said(post, enrolment.tell, num_classes)
     enrolment.num_clips.update(num_clips)
     enrolment.events.update(events)
     return bool(num_clips)
 
 
-def _said(post: Post) -> tuple[dict[str, int], dict[str, EventLabels]]:
-    """What answers that make sense say; the others are failures."""
-    num_clips: dict[str, int] = {}
-    events: dict[str, EventLabels] = {}
-    for view, letter in post.answers.items():
-        try:
-            told = {view: unpack_events(letter["events"])} if "events" in letter else {}
-            num_clips[view] = int(number(letter["clips"], "train"))
-        except Exception as error:
-            post.failures[view] = f"its answer makes no sense: {reason_of(error)}"
-        else:
-            events |= told
-    return num_clips, events
+def _said(post: Post, tell: bool, num_classes: int) -> tuple[dict[str, int], dict[str, EventLabels]]:
+    """What answers that make sense say; the others are failures, and answers no more."""
+
+    def read(view: str, letter: Letter) -> tuple[int, EventLabels | None]:
+        clips, _ = (_count(letter, name) for name in ("train", "teachers"))
+        return clips, _events(letter, num_classes) if tell else None
+
+    said = understood(post.answers, read, post.failures)
+    post.answers = {view: letter for view, letter in post.answers.items() if view in said}
+    num_clips = {view: clips for view, (clips, _) in said.items()}
+    return num_clips, {view: events for view, (_, events) in said.items() if events is not None}
+
+
+def _count(letter: Letter, name: str) -> int:
+    count = number(part(letter, "clips"), name)
+    if not 0 <= count <= MOST:
+        raise WireError(f"expected 0 to {MOST} as '{name}', got {count:g}.")
+    return int(count)
+
+
+def _events(letter: Letter, num_classes: int) -> EventLabels:
+    events = unpack_events(part(letter, "events"))
+    if (wrong := events.classes[events.classes >= num_classes]).numel():
+        raise WireError(f"expected event labels of classes 0 to {num_classes - 1}, got class {int(wrong[0])}.")
+    return events
 
 
 def event_letters(events: Mapping[str, EventLabels]) -> dict[str, Letter]:

@@ -6,28 +6,31 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flwr.app import ConfigRecord, RecordDict
+from flwr.app import RecordDict
 
-from fedkd.wire import count_bytes, letters, names
+from fedkd.wire import count_bytes
 
 EXAM = -1
 """The round under which the bytes of exams are kept: they measure a run and are no part of its method."""
 
 
 class Ledger:
-    """Both directions of every exchange. Round 0 is what happens before the first: enrolment, a federated teacher."""
+    """Both directions of every exchange. Round 0 is what happens before the first: enrolment, a federated teacher.
+
+    An answer that comes late counts in the round in which it comes.
+    """
 
     def __init__(self) -> None:
         self._up: Counter[tuple[int, str]] = Counter()
         self._down: Counter[tuple[int, str]] = Counter()
 
-    def sent(self, round: int, content: RecordDict) -> None:
-        """A message went to a host."""
-        self._down.update(_by_view(round, content))
+    def sent(self, round: int, views: Sequence[str], content: RecordDict) -> None:
+        """A message went to the host of `views`."""
+        self._down.update(_by_view(round, views, content))
 
-    def received(self, round: int, content: RecordDict) -> None:
-        """A host's answer came in."""
-        self._up.update(_by_view(round, content))
+    def received(self, round: int, views: Sequence[str], content: RecordDict) -> None:
+        """An answer of the host of `views` came in."""
+        self._up.update(_by_view(round, views, content))
 
     def books(self) -> dict[str, list[list[int | str]]]:
         """All that was counted so far, as JSON holds it."""
@@ -43,6 +46,10 @@ class Ledger:
         """(up, down) bytes of a view in a round."""
         return self._up[round, view], self._down[round, view]
 
+    def views(self, round: int) -> list[str]:
+        """The views of which anything was counted in a round, in name order."""
+        return sorted({view for at, view in (*self._up, *self._down) if at == round})
+
     def totals(self) -> tuple[int, int]:
         """(up, down) bytes of the whole run, exams left out."""
         up, down = (sum(n for (round, _), n in side.items() if round != EXAM) for side in (self._up, self._down))
@@ -53,11 +60,10 @@ class Ledger:
         return sum(n for side in (self._up, self._down) for (round, _), n in side.items() if round == EXAM)
 
 
-def _by_view(round: int, content: RecordDict) -> Mapping[tuple[int, str], int]:
-    """Bytes of a message by view; what concerns the message as a whole counts for its first view."""
-    counted = {(round, view): count_bytes(letter.values()) for view, letter in letters(content).items()}
-    whole = content.get("about")
-    if isinstance(whole, ConfigRecord):
-        first = names(whole, "views")[0]
-        counted[round, first] = counted.get((round, first), 0) + count_bytes([whole])
+def _by_view(round: int, views: Sequence[str], content: RecordDict) -> Mapping[tuple[int, str], int]:
+    """Bytes of a message by view; what is of none of `views` alone counts for the first of them."""
+    counted: Counter[tuple[int, str]] = Counter()
+    for key, record in content.items():
+        view = key.rpartition("/")[0]
+        counted[round, view if view in views else views[0]] += count_bytes([record])
     return counted

@@ -62,15 +62,18 @@ class Observer:
         checkpoint.tidy(self.record.folder / "checkpoint")
 
     def _setup_rows(self) -> Iterator[dict[str, Any]]:
-        for view in self.strategy.setting.pupils:
-            up, down = self.strategy.setting.post.ledger.of(0, view)
-            yield {"round": 0, "view": view, "status": "enrolled", "bytes_up": up, "bytes_down": down}
+        setting = self.strategy.setting
+        for view in dict.fromkeys((*setting.pupils, *setting.post.ledger.views(0))):
+            up, down = setting.post.ledger.of(0, view)
+            status = "enrolled" if view in setting.pupils else setting.beginning.enrolment.failures[view]
+            yield {"round": 0, "view": view, "status": status, "bytes_up": up, "bytes_down": down}
 
     def _rows(self, notes: RoundNotes) -> Iterator[dict[str, Any]]:
-        for view in dict.fromkeys((*self.strategy.setting.pupils, *self.strategy.examined)):
-            up, down = self.strategy.setting.post.ledger.of(notes.round, view)
+        ledger, there = self.strategy.setting.post.ledger, (*self.strategy.setting.pupils, *self.strategy.examined)
+        for view in dict.fromkeys((*there, *ledger.views(notes.round))):
+            up, down = ledger.of(notes.round, view)
             row: dict[str, Any] = {"round": notes.round, "view": view, "bytes_up": up, "bytes_down": down}
-            row["status"] = notes.failures.get(view, "ok")
+            row["status"] = notes.failures.get(view, "ok" if view in there else "not enrolled")
             row |= dict(notes.tallies[view].means()) if view in notes.tallies else {}
             row |= notes.clocks.get(view, {})
             row["accuracy"] = notes.marks[view].accuracy if view in notes.marks else None

@@ -7,19 +7,24 @@ answers give the same bits in every place. A failure is an answer too: it is giv
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from flwr.app import ConfigRecord, Message, Metadata
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
+from fedkd.errors import reason_of
 from fedkd.wire import Letter, address, letters
-from strategies.ledger import Ledger
+from strategies.ledger import EXAM, Ledger
 from strategies.roster import Roster
 
 Answers = dict[str, Letter]
 Failures = dict[str, str]
+
+Said = TypeVar("Said")
+Meant = TypeVar("Meant")
 
 TRAIN = "train"
 """The kind of message whose answer is of use in a later round too."""
@@ -46,7 +51,8 @@ class Post:
     """One exchange at a time: a message for each host, with a letter for each of its views, and what they answer.
 
     A message's group id is `run` and the round: hosts keep what they remember of one run apart from another's. A reply
-    counts once, and only to a message of ours; one to an earlier round's message is given by `late`.
+    counts once, and only to a message of ours; one to an earlier round's message is given by `late`. Its bytes count in
+    the round in which it came: what was written of earlier ones stays true.
 
     answers   of this exchange, by view.
     failures  of this exchange: why a view has not answered.
@@ -59,7 +65,7 @@ class Post:
         self.answers: Answers = {}
         self.failures: Failures = {}
         self.lost: set[str] = set()
-        self._kind, self._round = "", 0
+        self._kind, self._round, self._now = "", 0, 0  # an exam has no round of its own; it is always in one
         self._told: Mapping[str, Letter] = {}
         self._asked: Mapping[str, bool | int | str] = {}
         self._waiting: list[Sent] = []
@@ -67,10 +73,17 @@ class Post:
         self._late: dict[str, tuple[int, Letter]] = {}
 
     def ask(
-        self, grid: Grid, kind: str, told: Mapping[str, Letter], asked: Mapping[str, bool | int], *, timeout: float
+        self,
+        grid: Grid,
+        kind: str,
+        told: Mapping[str, Letter],
+        asked: Mapping[str, bool | int],
+        *,
+        timeout: float,
+        round: int = 0,
     ) -> tuple[Answers, Failures]:
-        """Send before round 1, wait, and sort the replies."""
-        return self.sort(grid.send_and_receive(self.send(grid, kind, 0, told, asked), timeout=timeout))
+        """Send before a round's train messages (0: before round 1), wait, and sort the replies."""
+        return self.sort(grid.send_and_receive(self.send(grid, kind, round, told, asked), timeout=timeout))
 
     def send(
         self, grid: Grid, kind: str, round: int, told: Mapping[str, Letter], asked: Mapping[str, bool | int | str]
@@ -81,6 +94,7 @@ class Post:
         SuperLink hands out what there is in the order in which it was made.
         """
         self._older += self._waiting
+        self._now = max(self._now, round)
         self._hear(grid)
         self._kind, self._round, self._told, self._asked = kind, round, told, asked
         self.answers, self.lost, self._waiting = {}, set(told), []
@@ -131,8 +145,9 @@ class Post:
             if (sent := _taken(self._older, reply)) is None:
                 continue
             self.roster.lag.judge(reply, ", ".join(self.roster.by_node().get(reply.metadata.src_node_id, ())))
+            said, _ = self._open(reply, sent)
             if sent.metadata.message_type == TRAIN:
-                for view, letter in self._open(reply, sent)[0].items():
+                for view, letter in said.items():
                     if view not in self._late or self._late[view][0] < sent.round:
                         self._late[view] = sent.round, letter
 
@@ -142,7 +157,7 @@ class Post:
         for node, served in self._hosts(views).items():
             letters_told = {view: self._told[view] for view in served}
             content = address(letters_told, ConfigRecord({"views": list(served), **self._asked}))
-            self.ledger.sent(self._round, content)
+            self.ledger.sent(self._round, served, content)
             message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
             written.append(message)
             self._waiting.append(Sent(self._round, served, message.metadata))
@@ -154,9 +169,13 @@ class Post:
         """What a host's views say in a reply; a host answers for the views that it was asked about."""
         if reply.has_error():
             return {}, dict.fromkeys(sent.views, _reason(reply))
-        self.ledger.received(sent.round, reply.content)
+        try:
+            self.ledger.received(EXAM if sent.round == EXAM else self._now, sent.views, reply.content)
+        except Exception as error:
+            return {}, dict.fromkeys(sent.views, _nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
-        failed = {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
+        failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
+        failed |= {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
         return {view: letter for view, letter in said.items() if view not in failed}, failed
 
     def _hosts(self, views: Sequence[str]) -> dict[int, Sequence[str]]:
@@ -176,6 +195,21 @@ def _taken(sent: list[Sent], reply: Message) -> Sent | None:
 
 def _is_there(reply: Message) -> bool:
     return not reply.has_error() or reply.error.code not in GONE
+
+
+def understood(said: Mapping[str, Said], read: Callable[[str, Said], Meant], failures: Failures) -> dict[str, Meant]:
+    """What `read` makes of what each view said; whatever it is, if it makes no sense it is that view's failure."""
+    found = {}
+    for view, one in said.items():
+        try:
+            found[view] = read(view, one)
+        except Exception as error:
+            failures[view] = _nonsense(error)
+    return found
+
+
+def _nonsense(error: Exception) -> str:
+    return f"its answer makes no sense: {reason_of(error)}"
 
 
 def _said_reason(letter: Letter) -> str:

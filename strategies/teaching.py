@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from flwr.app import ArrayRecord
@@ -24,33 +25,48 @@ from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import plain_lesson
 from fedkd.types import Clips
-from fedkd.wire import Letter, number, pack_weights, unpack_weights
-from strategies.fedavg import average
-from strategies.post import Post, reasons
+from fedkd.wire import Letter, pack_weights, unpack_tally
+from strategies.answers import part, weights_in
+from strategies.fedavg import Form, average, form, refuse_other
+from strategies.post import Failures, Post, reasons, understood
 
 
 def federate(
     post: Post, grid: Grid, first: Mapping[str, Letter], num_clips: Mapping[str, int], *, rounds: int, timeout: float
-) -> ArrayRecord:
-    """The teacher's weights after `rounds` of federated averaging; `first` tells the views event labels beforehand."""
-    told = dict(first)
-    weights = ArrayRecord()
+) -> tuple[ArrayRecord, Failures]:
+    """The teacher's weights after `rounds` of federated averaging, and who missed one; `first` is told beforehand."""
+    told, weights = dict(first), ArrayRecord()
+    missed: Failures = {}
     for round in range(1, rounds + 1):
         answers, failures = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
-        taught = {view: letter for view, letter in answers.items() if _taught(letter)}
-        if not taught:
+        states = {view: state for view, state in understood(answers, _learned, failures).items() if state}
+        expected = form(weights) or _form_of_most(states.values())  # type: ignore[arg-type]
+        taught = understood(states, partial(_alike, expected), failures)
+        missed |= {view: f"in round {round} of the teacher: {reason}" for view, reason in failures.items()}
+        counts = [num_clips[view] for view in taught]
+        if not any(counts):
             why = reasons(failures) or "no view has a label"
             raise UserError(f"no view could teach the teacher in round {round}: {why}.")
-        states = [unpack_weights(letter["weights"]) for letter in taught.values()]
-        weights = pack_weights(average(states, [num_clips[view] for view in taught]))
+        weights = pack_weights(average(list(taught.values()), counts))
         told = {view: {"weights": weights} for view in first}
-    return weights
+    return weights, missed
 
 
-def _taught(letter: Letter) -> bool:
-    """Whether a view's teacher learned something, and nothing else than numbers."""
-    learned = number(letter["tally"], "count") > 0
-    return learned and all(bool(w.isfinite().all()) for w in unpack_weights(letter["weights"]).values())
+def _learned(view: str, letter: Letter) -> Mapping[str, Tensor]:
+    """The weights of a view's teacher; none where it had nothing to learn by."""
+    return weights_in(letter) if unpack_tally(part(letter, "tally")).count > 0 else {}
+
+
+def _alike(expected: Form, view: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The weights, if they are of the form that is averaged."""
+    refuse_other(form(state), expected)
+    return state
+
+
+def _form_of_most(states: Iterable[Mapping[str, Tensor]]) -> Form:
+    """The form that more than half of the nets have, if there is one: they see the same, so another is a wrong one."""
+    forms = [form(state) for state in states]
+    return next((one for one in forms if 2 * forms.count(one) > len(forms)), {})
 
 
 def in_the_lab(course: Course, clips: Clips | None, num_classes: int, seed: int) -> dict[str, Tensor]:

@@ -15,15 +15,15 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fedkd.data.pool import POOLED
-from fedkd.errors import UserError, reason_of
+from fedkd.errors import UserError
 from fedkd.types import Tally
 from fedkd.wire import Letter, unpack_events, unpack_soft
-from strategies.answers import Answer, understand
+from strategies.answers import Answer, part, understand
 from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
 from strategies.exam import Consensus, Marks, fuse
 from strategies.ledger import EXAM
-from strategies.post import Answers, Failures, Post, too_few
+from strategies.post import Answers, Failures, Post, too_few, understood
 from strategies.quorum import Announce, wait
 
 
@@ -189,13 +189,10 @@ class ViewStrategy(Strategy):
         server_round += self.done
         if not self._has_exam(server_round):
             return None
-        for view, letter in self._enough(replies).items():
-            try:
-                self._mark(view, letter)
-            except Exception as error:
-                self.notes.failures[view] = _garbage(error)
-            if "fresh" in letter:
-                self.forgot(view)
+        letters = self._enough(replies)
+        understood(letters, self._mark, self.notes.failures)
+        for view in (view for view, letter in letters.items() if "fresh" in letter):
+            self.forgot(view)
         self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)
         return None
@@ -217,10 +214,11 @@ class ViewStrategy(Strategy):
             for view, node in post.roster.node_of.items()
             if view not in enrolment.num_clips and node in there and (view, node) not in self._refused
         ]
-        if late and enrol_late(post, grid, enrolment, late):
+        if late and enrol_late(post, grid, enrolment, late, self.setting.num_classes, self.notes.round):
             self._greeted.clear()  # what the newcomers know is told to all
-        unable = [view for view in late if view not in enrolment.num_clips and view not in post.lost]
-        self._refused |= {(view, post.roster.node_of[view]) for view in unable}
+        away = [view for view in late if view not in enrolment.num_clips]
+        self.notes.failures |= {view: post.failures[view] for view in away}
+        self._refused |= {(view, post.roster.node_of[view]) for view in away if view not in post.lost}
 
     def _enough(self, replies: Iterable[Message]) -> Answers:
         """The letters that came, if need be after waiting for those that were lost."""
@@ -235,24 +233,24 @@ class ViewStrategy(Strategy):
 
     def _understood(self, letters: Mapping[str, tuple[int, Letter]], failures: Failures) -> dict[str, Answer]:
         """The answers in letters of rounds; those that make no sense are added to the failures."""
-        answers = {}
-        for view, (round, letter) in letters.items():
-            try:
-                answers[view] = understand(letter, self.setting.num_classes, self.notes.round - round)
-                self.refuse(answers[view])
-            except Exception as error:  # whatever a host sends, it is that view's failure
-                answers.pop(view, None)
-                failures[view] = _garbage(error)
-        return answers
+
+        def read(view: str, came: tuple[int, Letter]) -> Answer:
+            round, letter = came
+            answer = understand(letter, self.setting.num_classes, self.notes.round - round)
+            self.refuse(answer)
+            return answer
+
+        return understood(letters, read, failures)
 
     def _mark(self, view: str, letter: Letter) -> None:
         """Take down what a view answered at an exam."""
-        truth = unpack_events(letter["truth"])
-        marks, k = Marks.of(unpack_soft(letter["answers"]), truth), self.setting.num_classes
-        if marks.answers.num_classes != k or len(marks.truth) != len(marks.answers) or (truth.classes >= k).any():
-            raise ValueError(f"expected answers over {k} classes to events whose class it tells")
+        truth, k = unpack_events(part(letter, "truth")), self.setting.num_classes
+        marks = Marks.of(unpack_soft(part(letter, "answers")), truth)
         teachers = Marks.of(unpack_soft(letter["teacher_answers"]), truth) if "teacher_answers" in letter else None
-        self.notes.digests[view] = str(letter["student"]["digest"])  # type: ignore[call-overload]
+        for given in (marks, teachers or marks):
+            if given.answers.num_classes != k or len(given.truth) != len(given.answers) or (truth.classes >= k).any():
+                raise ValueError(f"expected answers over {k} classes to events whose class it tells")
+        self.notes.digests[view] = str(part(letter, "student")["digest"])  # type: ignore[call-overload]
         self.notes.marks[view] = marks
         if teachers is not None:
             self.notes.teachers[view] = teachers
@@ -266,7 +264,3 @@ class ViewStrategy(Strategy):
         needed = self.setting.min_views
         if answered < needed:
             raise UserError(too_few(answered, asked, needed, when, self.notes.failures))
-
-
-def _garbage(error: Exception) -> str:
-    return f"its answer makes no sense: {reason_of(error)}"

@@ -86,10 +86,10 @@ def _no_room(path: Path, tensors: object) -> None:
 
 
 def _spoilt(reply: Message, message: Message) -> Message:
-    """The same reply with nonsense in every letter."""
+    """The same reply with nonsense in every letter, and about it."""
     nonsense = MetricRecord({"count": 1.0, "supervised": float("nan")})
     told = {view: dict.fromkeys(letter, nonsense) for view, letter in letters(reply.content).items()}
-    return Message(address(told), reply_to=message)
+    return Message(address(told, ConfigRecord({"round": 1})), reply_to=message)
 
 
 @pytest.fixture
@@ -126,6 +126,31 @@ def test_what_a_view_says_late_is_told_with_less_weight(faulty, tmp_path: Path) 
     assert len({summary(folder)["digest"] for folder in (calm, late, deaf)}) == 3
 
 
+LATE: Faults = {("train", 1, "v01"): "late", ("train", 3, "v02"): "late", ("train.teacher", 2, "v02"): "late"}
+
+
+@pytest.mark.parametrize("enrolment", ["late", "gone", "garbage"])
+def test_the_rows_hold_every_byte_of_the_summary(faulty, tmp_path: Path, enrolment: str) -> None:
+    faults: Faults = {**LATE, ("query.enrol", 0, "v03"): enrolment, ("train", 5, "v01"): "server killed"}
+    with contextlib.suppress(Killed):
+        faulty(tmp_path, faults, "rounds=6", "speak_after=2", "teaching.origin=federated", "teaching.rounds=2")
+    folder = only_folder(tmp_path)
+    memory.forget(os.getpid())
+    run_one(summary(folder)["overrides"], folder=folder)
+    assert summary(folder)["status"] == "finished" and not FaultyHosts.faults
+    for way in ("bytes_up", "bytes_down"):
+        assert column(folder, way).sum() == summary(folder)[way], way
+    assert statuses(folder)[0, "v03"] != "enrolled"
+
+
+def test_an_exam_that_is_answered_late_costs_its_bytes(faulty, tmp_path: Path) -> None:
+    calm, late = (
+        summary(faulty(tmp_path / name, faults, "rounds=4", "evaluate_every=2"))["bytes_exams"]
+        for name, faults in (("calm", {}), ("late", {("evaluate", 2, "v01"): "late"}))
+    )
+    assert calm == late
+
+
 def test_late_weights_are_averaged_with_less_weight(faulty, tmp_path: Path) -> None:
     words = ("strategy=fedavg", "teacher=none", "rounds=3")
     faults: Faults = {("train", 1, "v02"): "late", ("train", 2, "v02"): "gone"}
@@ -145,6 +170,15 @@ def test_an_answer_that_makes_no_sense_is_its_views_failure(faulty, tmp_path: Pa
     assert failures(folder) == [(1, "v01"), (2, "v03")]
     assert all("its answer makes no sense" in failure["reason"] for failure in told["failures"])
     assert statuses(folder)[2, "v01"] == "ok"
+
+
+def test_an_answer_that_makes_no_sense_costs_the_others_nothing_before_round_1(faulty, tmp_path: Path) -> None:
+    faults: Faults = {("query.enrol", 0, "v01"): "garbage", ("train.teacher", 1, "v02"): "garbage"}
+    folder = faulty(tmp_path, faults, "teaching.origin=federated", "teaching.rounds=2")
+    told = summary(folder)
+    assert told["status"] == "finished" and sorted(told["accuracy"]) == ["v02", "v03"]
+    assert failures(folder) == [(0, "v01"), (0, "v02")] and statuses(folder)[1, "v02"] == "ok"
+    assert told["failures"][1]["reason"].startswith("in round 1 of the teacher: its answer makes no sense")
 
 
 def test_a_missing_quorum_is_waited_for_and_the_run_goes_on(faulty, tmp_path: Path, monkeypatch) -> None:

@@ -31,12 +31,13 @@ from strategies.alone import Alone
 from strategies.answers import understand
 from strategies.checkpoint import Beginning, keep, last
 from strategies.distil import Distil
-from strategies.enrol import Enrolment, event_letters
+from strategies.enrol import Enrolment, enrolled, event_letters, refuse_untaught
 from strategies.exam import Marks, fuse
 from strategies.fedavg import FedAvg, average
 from strategies.ledger import Ledger
 from strategies.post import Post, reasons
 from strategies.roster import Roster, deal
+from strategies.teaching import federate
 from strategies.views import Setting
 
 RUN = "0123456789abcdef"
@@ -133,10 +134,38 @@ def test_the_ledger_counts_every_byte_once() -> None:
     record = pack_soft(soft([1, 2], [0.5, 0.5]))
     whole = ConfigRecord({"views": ["v01", "v02"], "round": 1})
     content = address({"v01": {"soft": record}, "v02": {"soft": record}}, whole)
-    ledger.sent(1, content)
+    ledger.sent(1, ["v01", "v02"], content)
     everything = sum(r.count_bytes() for r in content.values())
     assert ledger.totals() == (0, everything)
     assert ledger.of(1, "v01")[1] + ledger.of(1, "v02")[1] == everything
+
+
+@pytest.mark.parametrize("about", [{}, {"views": ["v01"]}, {"views": 1}])
+def test_what_a_reply_says_of_itself_is_not_gone_by(about: dict) -> None:
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
+    one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
+    stamp(one), stamp(two)
+    content = address({"v02": DONE, "v09": DONE}, ConfigRecord(about))
+    post.sort([Message(content, reply_to=two)])
+    assert list(post.answers) == ["v02"]
+    assert post.ledger.of(1, "v02")[0] == sum(record.count_bytes() for record in content.values())
+
+
+@pytest.mark.parametrize("reason", ["", []])
+def test_a_reply_whose_bytes_cannot_be_counted_is_its_hosts_failure(reason: object) -> None:
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
+    one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
+    stamp(one), stamp(two)
+    wordless = reply(one, {"v01": {"failed": ConfigRecord({"reason": reason})}})  # Flower refuses to count it
+    answers, failures = post.sort([wordless, reply(two, {"v02": DONE})])
+    assert list(answers) == ["v02"] and "its answer makes no sense" in failures["v01"]
+
+
+def test_a_view_of_which_its_host_says_nothing_is_named() -> None:
+    post = Post(Roster({"v01": 1, "v02": 1}), Ledger(), RUN)
+    [one] = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
+    stamp(one)
+    assert post.sort([reply(one, {"v02": DONE})])[1] == {"v01": "its host's answer says nothing of it"}
 
 
 def test_a_reason_that_several_views_give_is_given_once() -> None:
@@ -157,6 +186,127 @@ def test_a_view_is_told_what_others_know_and_it_does_not() -> None:
     }
     told = {view: unpack_events(letter["events"]).ids.tolist() for view, letter in event_letters(events).items()}
     assert told == {"v01": [3], "v02": [1], "v03": [1, 2, 3]}
+
+
+# Before round 1
+
+
+def clips(train: float, **more: float) -> MetricRecord:
+    return MetricRecord({"train": train, "teachers": 1, **more})
+
+
+KNOWN = EventLabels(torch.tensor([1, 2]), torch.tensor([0, 1]))
+SAID: Letter = {"clips": clips(9), "events": pack_events(KNOWN)}
+OTHER_IDS = ArrayRecord({**SAID["events"], "ids": pack_weights({"ids": torch.tensor([2, 1])})["ids"]})
+SHORT_IDS = ArrayRecord({**SAID["events"], "ids": pack_events(KNOWN.rows(torch.tensor([0])))["ids"]})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"clips": clips(-5)},
+        {"clips": clips(float("nan"))},
+        {"clips": clips(1e300)},
+        {"clips": MetricRecord({"train": 9})},
+        {"clips": ConfigRecord({"train": "many", "teachers": 1})},
+        {"events": pack_events(EventLabels(torch.tensor([1]), torch.tensor([2])))},
+        {"events": MetricRecord({"ids": 1})},
+        {"events": OTHER_IDS},
+        {"events": SHORT_IDS},
+    ],
+    ids=[
+        "nothing",
+        "minus five",
+        "nan",
+        "too many",
+        "teachers left out",
+        "words",
+        "class of K",
+        "numbers",
+        "int64",
+        "short",
+    ],
+)
+def test_whoever_enrols_with_nonsense_takes_no_part(wrong: Letter) -> None:
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
+    one, two = post.send(nowhere(), "query.enrol", 0, {"v01": {}, "v02": {}}, {"tell": True})
+    stamp(one), stamp(two)
+    post.sort(
+        [reply(one, {"v01": {**SAID, **wrong} if wrong else {"clips": SAID["clips"]}}), reply(two, {"v02": SAID})]
+    )
+    enrolment = enrolled(post, 2, tell=True, needed=1, num_classes=2)
+    refuse_untaught(post, "skeletons")
+    assert enrolment.num_clips == {"v02": 9} and list(enrolment.events) == ["v02"]
+    assert enrolment.failures["v01"].startswith("its answer makes no sense")
+
+
+def answering(said: dict[str, Letter]) -> HostGrid:
+    """A grid whose hosts answer this at once."""
+
+    def submit(messages: list[Message]) -> list[Future[Message]]:
+        futures: list[Future[Message]] = [Future() for _ in messages]
+        for message, future in zip(messages, futures, strict=True):
+            future.set_result(reply(message, said))
+        return futures
+
+    return HostGrid(SimpleNamespace(node_ids=lambda: [1, 2], submit=submit), 1)  # type: ignore[arg-type]
+
+
+def test_whoever_comes_late_with_nonsense_is_named() -> None:
+    enrolment = Enrolment({"v01": 9, "v02": 9}, {}, {}, [], False)
+    strategy = Alone(setting(beginning=Beginning(enrolment, {})))
+    strategy.configure_train(1, ArrayRecord(), ConfigRecord(), answering({"v03": {"clips": clips(-5)}}))
+    assert strategy.notes.failures["v03"].startswith("its answer makes no sense") and "v03" not in enrolment.num_clips
+
+
+def test_event_labels_that_nobody_asked_for_are_left_unread() -> None:
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
+    one, two = post.send(nowhere(), "query.enrol", 0, {"v01": {}, "v02": {}}, {"tell": False})
+    stamp(one), stamp(two)
+    post.sort([reply(one, {"v01": SAID}), reply(two, {"v02": {"clips": SAID["clips"]}})])
+    assert list(enrolled(post, 2, tell=False, needed=2, num_classes=2).letters()) == ["v01", "v02"]
+
+
+def taught(*values: float, count: int = 1) -> Letter:
+    return {"tally": pack_tally(Tally(count)), "weights": pack_weights({"w": torch.tensor(values)})}
+
+
+def federated(num_clips: int, *rounds: dict[str, Letter]) -> tuple[list[float], dict[str, str]]:
+    """The teacher's weights, and who missed a round, where the views answer this in each round."""
+    said, post = iter(rounds), Post(Roster({}), Ledger(), RUN)
+    post.ask = lambda *_, **__: (next(said), {})  # type: ignore[method-assign]
+    told = {view: {} for view in rounds[0]}
+    clips = dict.fromkeys(told, 9) | {"v03": num_clips}
+    weights, missed = federate(post, nowhere(), told, clips, rounds=len(rounds), timeout=1.0)  # type: ignore[arg-type]
+    return unpack_weights(weights)["w"].tolist(), missed
+
+
+WRONG = [
+    {},
+    {"tally": pack_tally(Tally(1))},
+    taught(1.0) | {"tally": ConfigRecord({"count": "many"})},
+    taught(1.0) | {"weights": MetricRecord({"w": 1.0})},
+    taught(float("nan")),
+    taught(5.0, 5.0),
+    taught(5.0) | {"weights": pack_weights({"w": torch.tensor([5])})},
+    taught(5.0) | {"weights": pack_weights({"v": torch.tensor([5.0])})},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_teacher_of_nonsense_is_left_out_of_the_average(wrong: Letter) -> None:
+    good = {"v01": taught(1.0), "v02": taught(3.0)}
+    first = federated(9, {**good, "v03": wrong}, {**good, "v03": taught(5.0)})
+    assert first[0] == [3.0] and first[1]["v03"].startswith("in round 1 of the teacher: its answer makes no sense")
+    later = federated(9, {**good, "v03": taught(5.0)}, {"v02": taught(3.0), "v03": wrong})
+    assert later[0] == [3.0] and later[1]["v03"].startswith("in round 2 of the teacher: its answer makes no sense")
+
+
+def test_a_teacher_without_clips_ends_nothing_but_its_own_round() -> None:
+    assert federated(0, {"v01": taught(1.0), "v03": taught(5.0)}) == ([1.0], {})
+    with pytest.raises(UserError, match="no view could teach the teacher in round 1: no view has a label"):
+        federated(0, {"v03": taught(5.0)})
 
 
 # Distillation
@@ -256,6 +406,13 @@ def test_nets_of_different_shapes_have_no_average() -> None:
         average([{"w": torch.zeros(3)}, {"w": torch.zeros(1)}], [1, 1])
 
 
+def test_no_clips_weigh_nothing() -> None:
+    enrolment = Enrolment({"v01": 0}, {}, {}, [], False)
+    strategy, before = FedAvg(setting(beginning=Beginning(enrolment, {}))), pack_weights({"w": torch.ones(1)})
+    answer = understand({**DONE, "weights": pack_weights({"w": torch.zeros(1)})}, 2)
+    assert strategy.hear(1, {"v01": answer}, before) is before
+
+
 # Exams
 
 
@@ -304,6 +461,20 @@ def test_an_exam_that_nobody_sits_ends_the_run() -> None:
     strategy.configure_evaluate(1, ArrayRecord(), ConfigRecord(), nowhere())
     with pytest.raises(UserError, match="0 of 3 views answered at the exam of round 1"):
         strategy.aggregate_evaluate(1, [])
+
+
+def test_a_teacher_that_answers_what_no_exam_asked_is_its_views_failure() -> None:
+    strategy = Alone(setting(rounds=1))
+    messages = list(strategy.configure_evaluate(1, ArrayRecord(), ConfigRecord(), nowhere()))
+    for message in messages:
+        stamp(message)
+    table, truth = soft([1, 2], [0.9, 0.2]), EventLabels(torch.tensor([1, 2]), torch.tensor([0, 1]))
+    sat: Letter = {"answers": pack_soft(table), "truth": pack_events(truth), "student": ConfigRecord({"digest": "0"})}
+    wrong = {**sat, "teacher_answers": pack_soft(soft([1, 3], [0.9, 0.2]))}
+    replies = [reply(messages[0], {"v01": wrong}), reply(messages[1], {"v02": sat, "v03": sat})]
+    strategy.aggregate_evaluate(1, replies)
+    assert list(strategy.notes.marks) == ["v02", "v03"] and not strategy.notes.teachers
+    assert strategy.notes.failures["v01"].startswith("its answer makes no sense")
 
 
 def test_a_host_answers_for_its_own_views_only() -> None:

@@ -72,6 +72,9 @@ def test_letters_find_their_views_in_name_order() -> None:
     assert about(content)["round"] == 1
 
 
+SOFT = pack_soft(SoftLabels(torch.tensor([1]), torch.tensor([[0.5, 0.5]]), torch.ones(1)))
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -80,8 +83,10 @@ def test_letters_find_their_views_in_name_order() -> None:
         ),
         ArrayRecord({}),
         MetricRecord({"ids": 1}),
+        ArrayRecord({**SOFT, "more": SOFT["ids"]}),
+        ArrayRecord({**SOFT, "ids": pack_weights({"ids": torch.tensor([1])})["ids"]}),
     ],
-    ids=["truncated", "empty", "another record"],
+    ids=["truncated", "empty", "another record", "one array too many", "ids that others could not be told"],
 )
 def test_a_broken_record_is_refused_in_a_sentence(record: ArrayRecord) -> None:
     with pytest.raises(WireError, match="expected"):
