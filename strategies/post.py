@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
 from fedkd.wire import Letter, address, letters
+from strategies.lag import PAIR
 from strategies.ledger import Ledger
 from strategies.roster import Roster
 
@@ -86,7 +87,8 @@ class Post:
         self.answers, self.lost, self._waiting = {}, set(told), []
         self.failures = dict.fromkeys(told, "no node serves it")
         written = self._write(list(told))
-        self.roster.lag.bring_into_step(grid)
+        pairs = self.roster.lag.bring_into_step(grid)
+        self._older += [Sent(round, (), message.metadata) for message in pairs]  # nobody waits for them
         return written
 
     def sort(self, replies: Iterable[Message]) -> tuple[Answers, Failures]:
@@ -128,7 +130,8 @@ class Post:
         """Take in what has come to messages of earlier exchanges; by when it was made, hosts that lag are known."""
         replies = grid.pull_messages([sent.id for sent in self._older]) if self._older else ()
         for reply in sorted(replies, key=lambda reply: reply.metadata.created_at):
-            if (sent := _taken(self._older, reply)) is None:
+            sent = _taken(self._older, reply)
+            if sent is None or sent.metadata.message_type in PAIR:
                 continue
             self.roster.lag.judge(reply, ", ".join(self.roster.by_node().get(reply.metadata.src_node_id, ())))
             if sent.metadata.message_type == TRAIN:
