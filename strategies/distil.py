@@ -62,7 +62,8 @@ class Distil(ViewStrategy):
 
         What a view says late is pooled with what the others said before, at less weight, and told to all again.
         """
-        self._letters = {view: letter for view, letter in self._letters.items() if view not in answers}
+        heard = {view for view, answer in answers.items() if not answer.held}
+        self._letters = {view: letter for view, letter in self._letters.items() if view not in heard}
         forgot = [view for view, answer in answers.items() if answer.fresh and view in self._replied]
         self._letters |= {view: self._replied[view] for view in forgot}
         spoken = {view: answer for view, answer in answers.items() if answer.soft is not None and answer.table}
