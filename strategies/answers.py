@@ -26,6 +26,7 @@ class Answer:
     weights  its student's, where they were asked for.
     fresh    it may have lost some of what it was told before.
     late     rounds after the one it belongs to that it came; 0: in time.
+    held     its view was not told anything this round, since its host was still at an earlier one.
     """
 
     tally: Tally
@@ -35,6 +36,7 @@ class Answer:
     weights: Mapping[str, Tensor] | None = None
     fresh: bool = False
     late: int = 0
+    held: bool = False
 
     def after(self, late: Answer) -> Answer:
         """This answer, with the soft labels that its view said in a `late` one where it says none now."""

@@ -87,6 +87,7 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
         rule=build(cfg.consensus),
         rounds=cfg.rounds,
         num_classes=len(data.classes),
+        timeout=float(cfg.timeout),
         min_views=_min_views(cfg),
         patience=patience,
         staleness=float(cfg.strategy.staleness),

@@ -70,7 +70,7 @@ class Distil(ViewStrategy):
 
         What a view says late is pooled with what the others said before, at less weight, and told to all again.
         """
-        self._owed -= answers.keys()
+        self._owed -= {view for view, answer in answers.items() if not answer.held}
         spoken = {view: answer for view, answer in answers.items() if answer.soft is not None and answer.table}
         if not spoken:
             return arrays

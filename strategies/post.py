@@ -7,17 +7,18 @@ answers give the same bits in every place. A failure is an answer too: it is giv
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import TypeVar
 
-from flwr.app import ConfigRecord, Message, Metadata
+from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
 from fedkd.errors import reason_of
 from fedkd.wire import Letter, address, letters
+from strategies.lag import PAIR
 from strategies.ledger import EXAM, Ledger
+from strategies.pace import TRAIN, Pace, Sent
 from strategies.roster import Roster
 
 Answers = dict[str, Letter]
@@ -26,25 +27,8 @@ Failures = dict[str, str]
 Said = TypeVar("Said")
 Meant = TypeVar("Meant")
 
-TRAIN = "train"
-"""The kind of message whose answer is of use in a later round too."""
-
 GONE = (3, 4, 5)
 """Flower's error codes of a message or a reply that cannot be had, and of a node that is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A message on its way to a host: its round, the views it is for, and of the message no more than its address."""
-
-    round: int
-    views: Sequence[str]
-    metadata: Metadata
-
-    @property
-    def id(self) -> str:
-        """Given by the grid when it is sent."""
-        return self.metadata.message_id
 
 
 class Post:
@@ -58,6 +42,7 @@ class Post:
     failures  of this exchange: why a view has not answered.
     lost      views whose host has not answered at all: it is late, or gone, and may come back. (A camera that answers
               with a failure is there.)
+    held      those of them that were not written to, since their host is still at an earlier round.
     """
 
     def __init__(self, roster: Roster, ledger: Ledger, run: str) -> None:
@@ -65,12 +50,14 @@ class Post:
         self.answers: Answers = {}
         self.failures: Failures = {}
         self.lost: set[str] = set()
+        self.held: set[str] = set()
         self._kind, self._round, self._now = "", 0, 0  # an exam has no round of its own; it is always in one
         self._told: Mapping[str, Letter] = {}
         self._asked: Mapping[str, bool | int | str] = {}
         self._waiting: list[Sent] = []
         self._older: list[Sent] = []
         self._late: dict[str, tuple[int, Letter]] = {}
+        self._pace = Pace()
 
     def ask(
         self,
@@ -95,12 +82,13 @@ class Post:
         """
         self._older += self._waiting
         self._now = max(self._now, round)
-        self._hear(grid)
+        self.hear(grid)
         self._kind, self._round, self._told, self._asked = kind, round, told, asked
-        self.answers, self.lost, self._waiting = {}, set(told), []
+        self.answers, self.lost, self.held, self._waiting = {}, set(told), set(), []
         self.failures = dict.fromkeys(told, "no node serves it")
         written = self._write(list(told))
-        self.roster.lag.bring_into_step(grid)
+        pairs = self.roster.lag.bring_into_step(grid)
+        self._older += [Sent(round, (), frozenset(), message.metadata) for message in pairs]  # nobody waits for them
         return written
 
     def sort(self, replies: Iterable[Message]) -> tuple[Answers, Failures]:
@@ -114,6 +102,7 @@ class Post:
             self.failures |= failed
             if _is_there(reply):
                 self.lost -= set(sent.views)
+                self._pace.heard(sent, late=False)
         self.answers = dict(sorted(self.answers.items()))
         self.failures = {view: reason for view, reason in self.failures.items() if view not in self.answers}
         return self.answers, self.failures
@@ -122,6 +111,7 @@ class Post:
         """Sort what has come since; whose host is lost and back gets the exchange's message once more."""
         if waiting := [sent.id for sent in self._waiting]:
             self.sort(grid.pull_messages(waiting))
+        self.hear(grid)
         there, under_way = set(grid.get_node_ids()), {view for sent in self._waiting for view in sent.views}
         back = [v for v in sorted(self.lost) if v not in under_way and self.node_of(v) in there]
         if back:
@@ -134,36 +124,56 @@ class Post:
 
     def late(self, grid: Grid) -> dict[str, tuple[int, Letter]]:
         """What has come since to the train messages of earlier rounds: (round, letter) by view, the latest of each."""
-        self._hear(grid)
+        self.hear(grid)
         came, self._late = self._late, {}
         return came
 
-    def _hear(self, grid: Grid) -> None:
+    def is_held_up(self) -> bool:
+        """Whether a host that got no message of this exchange is still at an earlier one."""
+        return any(self._still_at(node) for node in self._hosts(sorted(self.held)))
+
+    def hear(self, grid: Grid) -> None:
         """Take in what has come to messages of earlier exchanges; by when it was made, hosts that lag are known."""
         replies = grid.pull_messages([sent.id for sent in self._older]) if self._older else ()
         for reply in sorted(replies, key=lambda reply: reply.metadata.created_at):
-            if (sent := _taken(self._older, reply)) is None:
+            sent = _taken(self._older, reply)
+            if sent is None or sent.metadata.message_type in PAIR:
                 continue
-            self.roster.lag.judge(reply, ", ".join(self.roster.by_node().get(reply.metadata.src_node_id, ())))
+            lags = self.roster.lag.judge(reply, ", ".join(self.roster.by_node().get(reply.metadata.src_node_id, ())))
+            if _is_there(reply):
+                self._pace.heard(sent, late=not lags)  # a host that lags is not slow
             said, _ = self._open(reply, sent)
-            if sent.metadata.message_type == TRAIN:
+            if sent.trains:
                 for view, letter in said.items():
                     if view not in self._late or self._late[view][0] < sent.round:
                         self._late[view] = sent.round, letter
 
+    def _still_at(self, node: int) -> int:
+        """The earlier round that a host must answer before it gets this exchange's message; 0 where it need not."""
+        return self._pace.still_at(node, self._round, self._wishes, self._older) if self._kind == TRAIN else 0
+
     def _write(self, views: Sequence[str]) -> list[Message]:
-        """The messages to the hosts of views of this exchange."""
+        """The messages to the hosts of views of this exchange, those that are still at an earlier one left out."""
         written: list[Message] = []
         for node, served in self._hosts(views).items():
+            if earlier := self._still_at(node):
+                self.failures |= dict.fromkeys(served, f"still at round {earlier}")
+                self.held |= set(served)
+                continue
+            self.held -= set(served)
             letters_told = {view: self._told[view] for view in served}
             content = address(letters_told, ConfigRecord({"views": list(served), **self._asked}))
             self.ledger.sent(self._round, served, content)
             message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
             written.append(message)
-            self._waiting.append(Sent(self._round, served, message.metadata))
+            self._waiting.append(Sent(self._round, served, self._wishes, message.metadata))
             self.failures |= dict.fromkeys(served, "no answer in time")
         self.roster.lag.wrote(written)
         return written
+
+    @property
+    def _wishes(self) -> Set[str]:
+        return {name for name, wished in self._asked.items() if wished is True}
 
     def _open(self, reply: Message, sent: Sent) -> tuple[Answers, Failures]:
         """What a host's views say in a reply; a host answers for the views that it was asked about."""

@@ -1,4 +1,8 @@
-"""A round that too few views answered: the run waits for those that were lost, and says so, before it ends."""
+"""What a round waits for beside the answers to its own messages.
+
+It gives hosts that are still at an earlier round as long as those that it asked. Where too few views answered, the run
+waits for those that were lost, and says so, before it ends.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,16 @@ PAUSE = 1.0
 
 Announce = Callable[[str], None]
 """Tells whoever watches the run what it waits for; "" when it waits no longer."""
+
+
+def linger(post: Post, grid: Grid, until: float) -> None:
+    """Wait for answers of hosts that are still at an earlier round, up to a moment of the monotonic clock.
+
+    Else rounds would follow on one another without them, and what they say would be many rounds old when it comes.
+    """
+    while post.is_held_up() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(PAUSE, left))
+        post.hear(grid)
 
 
 def wait(

@@ -23,12 +23,16 @@ from strategies.lag import PAIR, Lag, hellos
 ASKING = 10.0
 """Seconds that a node which comes later has to say which views it serves: the others wait for it."""
 
+MOST = 2
+"""Messages that ask a node and that it has not answered: one may be lost, or stay in a SuperNode that lags."""
+
 
 @dataclass(slots=True)
 class Roster:
     """view -> node, in name order of the views.
 
-    asked       nodes that were asked which views they serve, and have answered.
+    asked       nodes that were asked which views they serve, and whose answer was taken.
+    met         nodes that were waited for, whatever they answered.
     claimed     views that a node's configuration names: they are never dealt to another.
     unanswered  {id: node} of the messages that asked, without an answer in time; one that comes later counts.
     lag         which nodes answer one message late.
@@ -38,6 +42,7 @@ class Roster:
     asked: set[int] = field(default_factory=set)
     claimed: set[str] = field(default_factory=set)
     unanswered: dict[str, int] = field(default_factory=dict)
+    met: set[int] = field(default_factory=set)
     lag: Lag = field(default_factory=Lag)
 
     @property
@@ -57,12 +62,17 @@ class Roster:
         return served
 
     def welcome(self, grid: Grid, views: Sequence[str]) -> None:
-        """Ask nodes that were not there before which of `views` they serve, and deal them those whose node is gone."""
+        """Ask nodes that were not there before which of `views` they serve, and deal them those whose node is gone.
+
+        One that did not answer, or whose answer cannot be taken (its ClientApp raises, its views are not of this run or
+        another's), is asked again, since it may come back with another configuration; but nobody waits for it again:
+        what it says is read at the next look.
+        """
         there = set(grid.get_node_ids())
         if not there - self.asked:
             return
         newcomers = self._late_claims(grid)
-        newcomers |= self._ask(grid, sorted(there - self.asked - newcomers.keys()), ASKING)
+        newcomers |= self._ask(grid, sorted(there - self.asked - self.met - newcomers.keys()), ASKING)
         may_claim = set(views) - {
             view for view in self.claimed if self.node_of[view] in there
         }  # not one that is served
@@ -73,6 +83,10 @@ class Roster:
         lost = [view for view in sorted(views) if view not in self.claimed and self.node_of.get(view) not in there]
         free = [node for node, said in sorted(newcomers.items()) if not said]
         self.node_of = dict(sorted({**self.node_of, **_spread(lost, free), **claimed}.items()))
+        under_way = Counter(self.unanswered.values())
+        again = hellos((node for node in sorted(there - self.asked) if under_way[node] < MOST), "query.hello")
+        grid.push_messages(again)
+        self._sent(again)
 
     def ask(self, grid: Grid, nodes: Sequence[int], patience: float) -> tuple[dict[int, list[str]], list[str]]:
         """({node: the views it says it serves}, why others could not answer). Whoever is late may lag."""
@@ -91,11 +105,15 @@ class Roster:
         """node -> the views it says it serves, of the nodes that answer in time."""
         if not nodes:
             return {}
+        self.met |= set(nodes)
         asked = hellos(nodes, "query.hello")
-        self.lag.wrote(asked)
         replies = list(grid.send_and_receive(asked, timeout=patience))
-        self.unanswered |= {message.metadata.message_id: message.metadata.dst_node_id for message in asked}
+        self._sent(asked)
         return self._claims(replies, unable)
+
+    def _sent(self, asked: Sequence[Message]) -> None:
+        self.lag.wrote(asked)
+        self.unanswered |= {message.metadata.message_id: message.metadata.dst_node_id for message in asked}
 
     def _late_claims(self, grid: Grid) -> dict[int, list[str]]:
         """What nodes that had not answered in time have said since."""

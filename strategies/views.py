@@ -6,9 +6,10 @@ about a round is here, once; `Strategy.start` stays Flower's.
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
@@ -24,7 +25,7 @@ from strategies.enrol import enrol_late
 from strategies.exam import Consensus, Marks, fuse
 from strategies.ledger import EXAM
 from strategies.post import Answers, Failures, Post, too_few, understood
-from strategies.quorum import Announce, wait
+from strategies.quorum import Announce, linger, wait
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Setting:
     beginning      who trains, with how many clips, and what each pupil is told first: event labels, a teacher.
     rule           how the views' beliefs about one event are pooled, for a consensus and at an exam.
     num_classes    K.
+    timeout        seconds that a round waits for answers.
     min_views      the quorum: fewer answers than this in a round end the run,
     patience       but only after so many seconds of waiting for hosts that were lost, which `announce` tells of.
     staleness      weight of an answer that comes n rounds late: staleness ** n. 0 drops it.
@@ -63,6 +65,7 @@ class Setting:
     rule: Consensus
     rounds: int
     num_classes: int
+    timeout: float
     min_views: int
     patience: float
     staleness: float
@@ -88,6 +91,7 @@ class ViewStrategy(Strategy):
         unable = enrolment.failures.keys() - set(enrolment.lost)
         self._refused = {(view, node_of.get(view)) for view in unable}  # who said that it cannot enrol, and where
         self._grid: Grid
+        self._until = 0.0  # when the round's time is over, by the monotonic clock
         self.done = 0  # rounds before the one that Flower counts as its first
 
     @property
@@ -148,6 +152,7 @@ class ViewStrategy(Strategy):
         first = {view: letter for view, letter in self.setting.beginning.letters().items() if view not in self._greeted}
         told = {view: {**self.tell(view, server_round, arrays), **first.get(view, {})} for view in self.setting.pupils}
         asked = {"round": server_round, **self.wish(server_round)}
+        self._until = time.monotonic() + self.setting.timeout
         return self.setting.post.send(grid, "train", server_round, told, asked)
 
     def aggregate_train(
@@ -156,6 +161,7 @@ class ViewStrategy(Strategy):
         """What the views that answered, now or late, leave for the next round."""
         server_round += self.done
         post = self.setting.post
+        linger(post, self._grid, self._until)
         came = {view: (server_round, letter) for view, letter in self._enough(replies).items()}
         answers = self._understood(came, self.notes.failures)
         self._require(len(answers), len(self.setting.pupils), f"in round {server_round}")
@@ -163,9 +169,10 @@ class ViewStrategy(Strategy):
             self.notes.tallies[view] = answer.tally
             self.notes.clocks[view] = answer.clock
         late = self._understood(post.late(self._grid), {})
+        late = {view: replace(answer, held=view in post.held) for view, answer in late.items()}
         late = late if self.setting.staleness else {}
         answers = {**late, **{v: answer.after(late[v]) if v in late else answer for v, answer in answers.items()}}
-        self._greeted |= answers.keys()
+        self._greeted |= {view for view, answer in answers.items() if not answer.held}
         left = self.hear(server_round, dict(sorted(answers.items())), self._arrays)
         for view in (view for view, answer in answers.items() if answer.fresh):
             self.forgot(view)

@@ -211,12 +211,15 @@ class OneBehind(HostGrid):
         self._ready: list[Message] = []
         self._held: list[Message] = []
 
-    def send_and_receive(self, messages, *, timeout=None) -> list[Message]:
+    def push_messages(self, messages) -> list[str]:
         for message in messages:
             stamp(message)
             self._ready += self._held
             self._held = [Message(address({}, ConfigRecord({"views": ["v02"]})), reply_to=message)]
         return []
+
+    def send_and_receive(self, messages, *, timeout=None) -> list[Message]:
+        return self.push_messages(messages)  # type: ignore[return-value]
 
     def pull_messages(self, message_ids) -> list[Message]:
         return [reply for reply in self._ready if reply.metadata.reply_to_message_id in message_ids]
@@ -227,6 +230,65 @@ def test_a_host_that_says_late_what_it_serves_is_heard() -> None:
     for _ in range(3):
         roster.welcome(grid, ("v01", "v02"))
     assert roster.node_of == {"v02": 1} and roster.asked == {1}
+
+
+class Hellos(HostGrid):
+    """Nodes that say what `says` has for them (None: nothing, an error: that), and how long they were waited for."""
+
+    def __init__(self, **says: object) -> None:
+        super().__init__(local.HostsHere(1, 1, "", ""), run_id=1)
+        self.says = {int(node.removeprefix("n")): said for node, said in says.items()}
+        self.open: dict[str, Message] = {}
+        self.waits = 0
+
+    def get_node_ids(self) -> list[int]:
+        return list(self.says)
+
+    def push_messages(self, messages) -> list[str]:
+        self.open |= {stamp(message): message for message in messages}
+        return list(self.open)
+
+    def pull_messages(self, message_ids) -> list[Message]:
+        asked = [self.open[key] for key in message_ids if key in self.open]
+        replies = [self._reply(message) for message in asked if self.says[message.metadata.dst_node_id] is not None]
+        for reply in replies:
+            del self.open[reply.metadata.reply_to_message_id]
+        return replies
+
+    def send_and_receive(self, messages, *, timeout=None) -> list[Message]:
+        messages = list(messages)
+        self.push_messages(messages)
+        replies = self.pull_messages([message.metadata.message_id for message in messages])
+        self.waits += len(replies) < len(messages)
+        return replies
+
+    def _reply(self, message: Message) -> Message:
+        said = self.says[message.metadata.dst_node_id]
+        if isinstance(said, Exception):
+            return failed(message, said)
+        return Message(address({}, ConfigRecord({"views": said})), reply_to=message)
+
+
+@pytest.mark.parametrize("said", [None, ["v09"], ["v01"], RuntimeError("no recordings")])
+def test_a_node_of_no_use_is_waited_for_once_and_found_when_it_is_mended(said: object) -> None:
+    """It is silent, serves a view of another run or of another node, or its ClientApp raises."""
+    roster, grid = Roster({"v01": 1}, asked={1}, claimed={"v01"}), Hellos(n1=["v01"], n2=said)
+    for _ in range(20):
+        roster.welcome(grid, ("v01", "v02"))
+    assert grid.waits == (said is None) and len(grid.open) <= 2 and roster.node_of == {"v01": 1}
+    grid.says[2] = ["v02"]
+    for _ in range(2):
+        roster.welcome(grid, ("v01", "v02"))
+    assert roster.node_of == {"v01": 1, "v02": 2} and roster.asked == {1, 2}
+
+
+def test_the_heir_of_a_host_takes_part_at_the_look_at_which_that_is_gone() -> None:
+    roster, grid = Roster({"v01": 1}, asked={1}, claimed={"v01"}), Hellos(n1=["v01"], n2=["v01"])
+    for _ in range(3):
+        roster.welcome(grid, ("v01",))
+    del grid.says[1]
+    roster.welcome(grid, ("v01",))
+    assert roster.node_of == {"v01": 2}
 
 
 def test_a_view_that_was_away_at_enrolment_comes_late(faulty, tmp_path: Path) -> None:

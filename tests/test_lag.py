@@ -6,6 +6,7 @@ them, this file breaks, and nothing else.
 
 import fcntl
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
@@ -45,7 +46,7 @@ from fedkd.errors import Remark
 from fedkd.wire import address
 from simulations.host_grid import HostGrid
 from simulations.identity import become_server, new_run
-from strategies.lag import PAIR
+from strategies.lag import PAIR, Lag
 from strategies.ledger import Ledger
 from strategies.post import Post
 from strategies.roster import Roster, muster
@@ -294,15 +295,39 @@ def test_a_host_that_may_lag_still_after_the_muster_is_brought_into_step(grid: O
 
 
 def test_a_host_that_is_slow_is_left_alone(grid: OneHost) -> None:
-    """Its answer to a message is made when the next one is under way."""
+    """Its answer to a message is made when the next one is under way, or was held back."""
     post = Post(Roster({"v01": NODE}), Ledger(), "run")
-    for round in range(1, 5):
+    late = []
+    for round in range(1, 8):
+        is_at_work = bool(grid.under_way)
         grid.push_messages(post.send(grid, "train", round, {"v01": {}}, {"round": round}))
         post.sort([])
-        if round > 1:
+        if is_at_work:
             grid.take(), grid.work(), grid.answer()
-            assert post.late(grid)["v01"][0] == round - 1
-    assert grid.sent == ["train"] * 4
+            late.append(round - post.late(grid)["v01"][0])
+    assert late == [1] * 4 and set(grid.sent) == {"train"}
+
+
+def test_a_slow_host_whose_clock_is_late_is_taken_for_one_that_lags_more_and_more_rarely(grid: OneHost) -> None:
+    lag, pairs = Lag(), []
+    for number in range(40):
+        reply = Message(address({}), reply_to=message())
+        lag.wrote([message()])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Remark)
+            assert lag.judge(reply, "v01"), "it looks so each time"
+        if lag.bring_into_step(grid):
+            pairs.append(number)
+    assert pairs == [0, 2, 6, 14, 22, 30, 38]
+
+
+def test_the_replies_to_the_two_messages_are_fetched(grid: OneHost) -> None:
+    """So the SuperLink lets go of them."""
+    post = Post(Roster({"v01": NODE}), Ledger(), "run")
+    over_at_confirmation(grid)
+    with pytest.warns(Remark):
+        assert [exchange(post, grid, round) for round in range(1, 6)] == [False, False, True, True, True]
+    assert not [reply for reply in grid.came if reply.metadata.message_type in PAIR]
 
 
 def test_a_host_whose_link_was_cut_is_taken_for_one_that_lags_once(grid: OneHost) -> None:

@@ -1,6 +1,7 @@
 """The server's party: dealing views, sorting answers, pooling beliefs, giving marks."""
 
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,6 +66,7 @@ def setting(**changes: object) -> Setting:
         "rule": mean_consensus,
         "rounds": 4,
         "num_classes": 2,
+        "timeout": 0.1,
         "min_views": 1,
         "patience": 0.1,
         "staleness": 0.5,
@@ -346,6 +348,28 @@ def test_a_view_that_abstains_hears_and_is_not_heard() -> None:
     arrays = heard(strategy, {**TABLES, "v03": silent})
     assert unpack_soft(strategy.tell("v03", 3, arrays)["soft"]).probs[1, 0] == pytest.approx(0.4, abs=1e-3)
     assert strategy.tell("v03", 3, heard(strategy, {"v03": silent})) == {}
+
+
+def test_a_view_that_was_held_up_is_told_when_it_is_written_to_again() -> None:
+    """Its answer of an earlier round came after the others had been told."""
+    strategy = distil()
+    arrays = heard(strategy, TABLES)
+    strategy.hear(3, {"v01": replace(understand(DONE, 2, late=1), held=True)}, arrays)
+    assert strategy.tell("v01", 4, arrays)
+    strategy.hear(4, {"v01": understand(DONE, 2)}, arrays)
+    assert not strategy.tell("v01", 5, arrays)
+
+
+def test_a_round_goes_on_without_a_host_that_has_two_to_answer() -> None:
+    strategy, grid = Alone(setting(timeout=0.0)), nowhere()
+    asked = []
+    for round in (1, 2, 3):
+        messages = list(strategy.configure_train(round, ArrayRecord(), ConfigRecord(), grid))
+        grid.push_messages(messages)
+        strategy.aggregate_train(round, [reply(messages[0], {"v01": DONE})])
+        asked.append([message.metadata.dst_node_id for message in messages])
+    assert asked == [[1, 2], [1, 2], [1]]
+    assert strategy.notes.failures == {"v02": "still at round 1", "v03": "still at round 1"}
 
 
 def test_the_views_speak_once_or_again_and_never_after_the_last_round() -> None:

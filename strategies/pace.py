@@ -1,0 +1,87 @@
+"""How much a host is given to do: what it can answer in time, and never a queue that grows.
+
+A SuperNode takes one message after the other and drops none. A host that needs longer for a round than its `timeout`
+would be ever more rounds late, and its last exam would wait behind all that it has yet to do. So
+
+* a host has two train messages at most, one to work at and one that waits for it;
+* one whose last answer was late has one. Its answers are then one round late as long as it needs less than two.
+
+Until it answers, rounds go on without it, unless a round wishes more of the views than those before: they speak in few.
+
+A message may be lost for good, with the process that was at work on it. Flower says so where it is asked while the node
+is away. Else the answer to a later message, an exam's too, tells that none to an earlier one will come; and any host is
+written to again after a few rounds. (Messages with a short life in the SuperLink, Flower's `ttl`, would not do: a
+slow host would always be at work on one about to die, whose answer is refused.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+
+from flwr.app import Metadata
+
+TRAIN = "train"
+"""The kind of message whose answer is of use in a later round too."""
+
+PATIENCE = 5
+"""Rounds after which a host that does not answer is written to again; as many times as it has messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message on its way to a host.
+
+    views     those it is for.
+    wishes    what it asks beside the tally.
+    metadata  of the message no more than its address.
+    """
+
+    round: int
+    views: Sequence[str]
+    wishes: Set[str]
+    metadata: Metadata
+
+    @property
+    def id(self) -> str:
+        """Given by the grid when it is sent."""
+        return self.metadata.message_id
+
+    @property
+    def node(self) -> int:
+        """Where it goes."""
+        return self.metadata.dst_node_id
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a round's."""
+        return self.metadata.message_type == TRAIN
+
+
+@dataclass(slots=True)
+class Pace:
+    """What is known of how fast hosts answer.
+
+    answered  when the latest message that each node has answered was made, in Unix seconds by the server's clock.
+    slow      nodes whose last answer to a train message was late.
+    """
+
+    answered: dict[int, float] = field(default_factory=dict)
+    slow: set[int] = field(default_factory=set)
+
+    def heard(self, sent: Sent, *, late: bool) -> None:
+        """A node has answered a message. What it says of an earlier one than the last that it answered is no news."""
+        if sent.metadata.created_at <= self.answered.get(sent.node, 0.0):
+            return
+        self.answered[sent.node] = sent.metadata.created_at
+        if sent.trains:
+            (self.slow.add if late else self.slow.discard)(sent.node)
+
+    def still_at(self, node: int, round: int, wishes: Set[str], unanswered: Iterable[Sent]) -> int:
+        """The earlier round that a host must answer before it gets this round's message; 0 where it need not."""
+        since = self.answered.get(node, 0.0)
+        before = [sent for sent in unanswered if sent.node == node and sent.trains and sent.metadata.created_at > since]
+        if not before or wishes - {wish for sent in before for wish in sent.wishes}:
+            return 0
+        recent = round - before[-1].round < PATIENCE * len(before)
+        return before[0].round if recent and (len(before) > 1 or node in self.slow) else 0
