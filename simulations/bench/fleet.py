@@ -56,7 +56,9 @@ Median (least-most) of the phases; ratios of medians of the same repeat.
 
 From `fedkd fleet init` to the end of the first round: {first:.0f} s, once.
 
-{table}
+{table}"""
+
+_MEMORY = """
 Memory, resident, over one run of a phase each round:
 
 {memory}"""
@@ -155,24 +157,28 @@ def main() -> None:
                 folder = Path(scratch) / f"{contender}-{repeat}"
                 for seconds in phases(fleet, contender, asked.rounds, folder):
                     measured.append({"contender": contender, "repeat": repeat, "seconds": seconds})
-        make_warm(fleet, True)
-        watched(fleet, asked.memory_rounds, Path(scratch) / "memory", weighed)
-    _keep(asked, load, first, pd.DataFrame(measured), weighed)
+        keep(asked, load, first, pd.DataFrame(measured), weighed)
+        if asked.memory_rounds:
+            make_warm(fleet, True)
+            watched(fleet, asked.memory_rounds, Path(scratch) / "memory", weighed)
+            keep(asked, load, first, pd.DataFrame(measured), weighed)
 
 
-def _keep(asked: argparse.Namespace, load: float, first: float, measured: pd.DataFrame, weighed: Weighed) -> None:
-    early = min(20, asked.memory_rounds)
-    memory = [(what, f"{weighed[early][what]:.0f}", f"{weighed[max(weighed)][what]:.0f}") for what in PROGRAMS]
-    headings = [heading.format(early=early, all=max(weighed)) for heading in MEMORY_HEADINGS]
-    Console(highlight=False).print(
-        on_screen("a phase on a fleet", HEADINGS, rows(measured)), on_screen("memory", headings, memory)
-    )
+def keep(asked: argparse.Namespace, load: float, first: float, measured: pd.DataFrame, weighed: Weighed) -> None:
+    """Print and write what there is so far: the phases, and the memory once it has been weighed."""
+    console = Console(highlight=False)
+    console.print(on_screen("a phase on a fleet", HEADINGS, rows(measured)))
     asked.out.mkdir(parents=True, exist_ok=True)
     page = _PAGE.format(
         command=shlex.join(["python", "-m", "simulations.bench.fleet", *sys.argv[1:]]), commit=environment()["commit"],
-        load=load, cores=cores(), first=first,
-        table=as_markdown(HEADINGS, rows(measured)), memory=as_markdown(headings, memory),
+        load=load, cores=cores(), first=first, table=as_markdown(HEADINGS, rows(measured)),
     )  # fmt: skip
+    if weighed:
+        early = min(20, max(weighed))
+        memory = [(what, f"{weighed[early][what]:.0f}", f"{weighed[max(weighed)][what]:.0f}") for what in PROGRAMS]
+        headings = [heading.format(early=early, all=max(weighed)) for heading in MEMORY_HEADINGS]
+        console.print(on_screen("memory", headings, memory))
+        page += _MEMORY.format(memory=as_markdown(headings, memory))
     (asked.out / "fleet.md").write_text(page, encoding="utf-8")
     measured.to_csv(asked.out / "fleet.csv", index=False)
     print(f"kept in {asked.out / 'fleet'}.md and .csv")
