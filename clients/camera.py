@@ -290,14 +290,21 @@ class Camera:
         train = self.view.train
         clips = train.stream(self.course.taught_on)
         consensus, trust = spread(self.consensus, train.ids)
-        pseudo = torch.full_like(train.labels, UNKNOWN)
-        if self.course.objective.pseudo:
-            answers = self.course.ask(self.voice(self.view.name), train.stream(self.course.modality))
-            guesses = confident_guesses(answers, self.habits.threshold)
-            pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
         about = self._clips_teachers_see(round)
         said, shown = self._teachers_say(about), self._teachers_show(about)
-        return Lesson(clips, self.labels, said, consensus, trust, pseudo, shown)
+        return Lesson(clips, train.events, self.labels, said, consensus, trust, self._guesses(), shown)
+
+    def _guesses(self) -> Tensor:
+        """The student's confident guesses about the training clips that nobody labelled; UNKNOWN otherwise.  N"""
+        unknown = self.labels == UNKNOWN
+        guesses = torch.full_like(self.labels, UNKNOWN)
+        if self.course.objective.pseudo and unknown.any():
+            guesses[unknown] = confident_guesses(self._own_answers()[unknown], self.habits.threshold)
+        return guesses
+
+    def _own_answers(self) -> Tensor:
+        """What the student answers about its training clips.  N K"""
+        return self.course.ask(self.voice(self.view.name), self.view.train.stream(self.course.modality))
 
 
 def clip_shape(view: View, course: Course, role: str) -> tuple[int, ...]:

@@ -18,9 +18,8 @@ from fedkd.data.pool import POOLED
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import Lesson, spread
 from fedkd.learn.online import Footage, OnlineCourse
-from fedkd.learn.predict import confident_guesses
 from fedkd.learn.pupil import Pupil
-from fedkd.types import UNKNOWN, UNSEEN, Tally, View
+from fedkd.types import UNSEEN, Tally, View
 
 
 class Studio(Camera):
@@ -76,13 +75,9 @@ class Studio(Camera):
 
     def _lesson(self, round: int) -> Lesson:
         consensus, trust = spread(self.consensus, self.view.train.ids)
-        pseudo = torch.full_like(self.labels, UNKNOWN)
-        if self.course.objective.pseudo:
-            guesses = confident_guesses(self._answers(), self.habits.threshold)
-            pseudo = torch.where(self.labels == UNKNOWN, guesses, UNKNOWN)
-        return Lesson(self.rows, self.labels, None, consensus, trust, pseudo)
+        return Lesson(self.rows, self.view.train.events, self.labels, None, consensus, trust, self._guesses())
 
-    def _answers(self) -> Float[Tensor, "N K"]:
+    def _own_answers(self) -> Float[Tensor, "N K"]:
         """Of every training event the mean of what its views' students answer."""
         summed = torch.zeros(len(self.rows), self.view.num_classes)
         for view, rows in zip(self.views, self.rows.T, strict=True):

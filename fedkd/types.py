@@ -125,6 +125,7 @@ class Clips:
     ids      event ids, strictly increasing, the same in every view of an event; hashes of events' names, so they tell
              something to whoever knows the names.
     labels   true class of each clip, UNKNOWN where the view does not know it. Of test clips it is always known.
+    of       where several views' clips lie together, each under an id of its own: the event that each is of.
     streams  modality -> [N ...], as the data set prepared it: "rgb" uint8 [N T H W 3], "depth" uint8 [N T H W 1],
              "skeleton" [N T J 3], "pose2d" [N T J 2], "imu" [N T S 3] of S sensors (or [N T C]).
     """
@@ -132,6 +133,7 @@ class Clips:
     ids: Int[Tensor, "N"]
     labels: Int[Tensor, "N"]
     streams: Mapping[str, Tensor]
+    of: Int[Tensor, "N"] | None = None
 
     def __post_init__(self) -> None:
         if (self.ids[1:] <= self.ids[:-1]).any():
@@ -144,6 +146,11 @@ class Clips:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def events(self) -> Int[Tensor, "N"]:
+        """The event that each clip is of."""
+        return self.ids if self.of is None else self.of
 
     def has(self, modality: str) -> bool:
         """Whether all streams that "a" or "a+b" names are there."""
@@ -158,7 +165,7 @@ class Clips:
     def rows(self, index: Tensor) -> Clips:
         """The clips that a boolean mask [N], or increasing positions, choose."""
         streams = {modality: stream[index] for modality, stream in self.streams.items()}
-        return Clips(self.ids[index], self.labels[index], streams)
+        return Clips(self.ids[index], self.labels[index], streams, None if self.of is None else self.of[index])
 
     def knowing(self, labels: Int[Tensor, "N"]) -> Clips:
         """The same clips with other labels."""

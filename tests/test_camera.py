@@ -8,7 +8,9 @@ import torch
 from clients.camera import Camera, Habits
 from fedkd.assemble import mentor_courses, student_course
 from fedkd.config import build, load
+from fedkd.data.pool import pool
 from fedkd.errors import Remark, UserError
+from fedkd.learn.predict import confident_guesses
 from fedkd.learn.pupil import digest
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels
 
@@ -190,3 +192,28 @@ def test_a_teacher_sits_an_exam_that_it_sees_once_it_is_taught() -> None:
     assert answers is not None and answers.ids.equal(test.ids)
     assert seen.teacher_sits(Clips(test.ids, test.labels, {"imu": test.streams["imu"]})) is None
     assert camera("teacher=none").teacher_sits(test) is None
+
+
+def test_guesses_are_of_clips_that_nobody_labelled_and_counted_over_them_alone(monkeypatch) -> None:
+    """FlexMatch's thresholds follow the clips without a label; those with one are learned by heart."""
+    seen, counted = camera("objective.pseudo=0.5", threshold=0.3), []
+
+    def guess(probs: torch.Tensor, threshold: float) -> torch.Tensor:
+        counted.append(len(probs))
+        return confident_guesses(probs, threshold)
+
+    monkeypatch.setattr("clients.camera.confident_guesses", guess)
+    unknown = seen.labels == UNKNOWN
+    assert 0 < unknown.sum() < len(unknown)
+    seen.train(1)
+    pseudo = seen._lesson(2).pseudo
+    assert counted == [int(unknown.sum())] * 2
+    assert (pseudo[~unknown] == UNKNOWN).all() and (pseudo[unknown] != UNKNOWN).any()
+
+
+def test_clips_of_one_event_that_lie_together_keep_their_event() -> None:
+    views = [camera(view=name).view for name in ("v01", "v02")]
+    train = pool(views, share_labels=False).train
+    assert len(train.ids.unique()) == len(train) > len(train.events.unique())
+    assert train.events.tolist() == torch.cat([view.train.ids for view in views]).tolist()
+    assert train.rows(torch.tensor([0, len(train) - 1])).events.tolist() == train.events[[0, -1]].tolist()

@@ -73,7 +73,7 @@ def test_a_consensus_teaches_where_no_label_is_known() -> None:
     x, labels = clips()
     belief = nn.functional.one_hot(labels, K).float()
     nothing = torch.full_like(labels, UNKNOWN)
-    lesson = Lesson(x, nothing, None, belief, torch.ones(len(x)), nothing)
+    lesson = Lesson(x, torch.arange(len(x)), nothing, None, belief, torch.ones(len(x)), nothing)
     deaf = taught(course(), lesson, listening=0.0)
     assert deaf.step == 0
     heard = taught(course(), lesson, listening=1.0)

@@ -10,14 +10,24 @@ from test_camera import camera
 from tiny import run, summary
 
 from clients.camera import Camera
+from fedkd.data.depth import DepthAugment
+from fedkd.data.reprojection import Reprojection
+from fedkd.data.skeleton_augment import SkeletonAugment
 from fedkd.errors import UserError
+from fedkd.learn.augment import augmented
 from fedkd.learn.hint import ContrastHint, FeatureHint, FocalChannelHint, Shown, num_maps, show
+from fedkd.learn.lesson import plain_lesson
 from fedkd.learn.pupil import digest
+from fedkd.losses.channel_correlation import channel_correlation_loss
+from fedkd.losses.channel_distribution import channel_distribution_loss
 from fedkd.models.pose_net import PoseNet
 from fedkd.models.tcn import Tcn
 from fedkd.types import UNKNOWN
 
 SKELETON, IMU = (16, 20, 3), (16, 2, 3)
+TIME_ALONE = SkeletonAugment(
+    turn=0.0, tilt=0.0, roll=0.0, shear=0.0, squeeze=0.0, scale=0.0, flip=0.0, crop=0.5, warp=0.2, jitter=0.0
+)
 TWO = ("+teacher@assistants.second=tcn", "objective.teacher=1.0")
 
 
@@ -83,6 +93,64 @@ def test_what_a_teacher_shows_is_its_last_maps_and_the_slopes_of_its_reading() -
     weights = next(layer for layer in teacher.classify if isinstance(layer, torch.nn.Linear)).weight
     assert seen.maps.shape[:2] == (8, 24) and num_maps(teacher) == 24
     torch.testing.assert_close(seen.slopes[1].sum(1), weights[1])
+
+
+def test_what_was_shown_of_a_clip_is_taken_at_the_moments_that_are_left_of_it() -> None:
+    whole = Shown(torch.tensor([[[0.0, 1.0, 2.0, 3.0]]]), torch.tensor([[[3.0, 2.0, 1.0, 0.0]]]))
+    every, second_half = torch.arange(8) / 8 + 1 / 16, torch.arange(8) / 16 + 1 / 32 + 0.5
+    torch.testing.assert_close(whole.at(every[None]).maps, whole.maps)
+    half = whole.at(second_half[None])
+    torch.testing.assert_close(half.maps.flatten(), torch.tensor([1.75, 2.25, 2.75, 3.0]))  # nothing beyond the last
+    torch.testing.assert_close(half.maps + half.slopes, torch.full_like(half.maps, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("augment", "clip"),
+    [
+        (TIME_ALONE, torch.arange(32.0)[:, None, None].expand(32, 17, 3)),
+        (Reprojection(TIME_ALONE, 0.0, 0.0), torch.arange(32.0)[:, None, None].expand(32, 17, 3)),
+        (DepthAugment(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, crop=0.5), torch.arange(32, dtype=torch.uint8).view(-1, 1, 1, 1)),
+    ],
+)  # fmt: skip
+def test_a_cropped_clip_and_what_was_shown_of_it_are_of_the_same_moments(augment, clip: torch.Tensor) -> None:
+    """A teacher that shows which frame it sees, and an augmentation that changes time alone."""
+    clips = clip.expand(6, *clip.shape)
+    frames = torch.arange(32.0).expand(6, 1, 32)
+    lesson = plain_lesson(clips, torch.zeros(6, dtype=torch.int64), 2)
+    part = augmented(replace(lesson, shown=[Shown(frames, frames)]), augment, torch.Generator().manual_seed(0))
+    [shown] = part.shown
+    seen = part.clips.flatten(2)[..., 0].float()
+    assert (seen[:, 0] > 0.5).any(), "no clip begins later"
+    torch.testing.assert_close(shown.maps[:, 0], seen, atol=1e-3, rtol=0)
+    alone = augmented(lesson, augment, torch.Generator().manual_seed(0))
+    assert alone.clips.equal(part.clips), "hints change no clip"
+
+
+def test_focal_channel_hints_weigh_their_terms_and_choose_as_they_are_told() -> None:
+    _, seen = shown()
+    torch.manual_seed(1)
+    maps, labels, events = torch.randn(8, 16, seen.maps.shape[2]), torch.arange(8), torch.arange(8)
+
+    def judged(**how: object) -> torch.Tensor:
+        torch.manual_seed(2)  # the projection, and the random channels
+        return FocalChannelHint(16, 24, **how)(maps, seen, labels, events).detach()
+
+    spread, bound = judged(correlation=0.0, distribution=1.0), judged(correlation=1.0, distribution=0.0)
+    torch.testing.assert_close(judged(distribution=2.0, correlation=5.0), 2 * spread + 5 * bound)
+    torch.manual_seed(2)
+    hint = FocalChannelHint(16, 24)
+    everything = torch.ones(8, 24, dtype=torch.bool)
+    student = hint.project(maps).detach()
+    torch.testing.assert_close(
+        judged(choice="all", correlation=0.0),
+        channel_distribution_loss(student, seen.maps, everything, temperature=1.0),
+    )
+    torch.testing.assert_close(
+        judged(choice="all", distribution=0.0, correlation=1.0),
+        channel_correlation_loss(student, seen.maps, everything),
+    )
+    others = judged(choice="random", correlation=0.0)
+    assert not others.equal(spread) and not others.equal(judged(choice="all", correlation=0.0))
 
 
 @pytest.mark.parametrize("make", [FocalChannelHint, ContrastHint, FeatureHint])

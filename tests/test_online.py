@@ -51,7 +51,7 @@ def alone(*overrides: str) -> Studio:
 def lesson(labels: list[int], num_classes: int) -> Lesson:
     n, nobody = len(labels), torch.full((len(labels), num_classes), 1 / num_classes, dtype=DOUBLE)
     known, unknown = torch.tensor(labels), torch.full((n,), UNKNOWN)
-    return Lesson(torch.zeros(n, 1), known, None, nobody, torch.zeros(n, dtype=DOUBLE), unknown)
+    return Lesson(torch.zeros(n, 1), torch.arange(n), known, None, nobody, torch.zeros(n, dtype=DOUBLE), unknown)
 
 
 def sight(embeddings: list[list[list[float]]], present: list[list[bool]]) -> Sight:

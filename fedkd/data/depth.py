@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample
 
-from fedkd.data.skeleton_augment import Draw, drawn_moments
+from fedkd.data.skeleton_augment import Draw, as_shares, drawn_moments
 
 MIDDLE, STEP = 128.0, 8.0
 """The grey of the clip's median distance; millimetres that one grey stands for. 0 is the background."""
@@ -78,11 +78,17 @@ class DepthAugment:
 
     def __call__(self, x: UInt8[Tensor, "B T H W C"], generator: torch.Generator) -> UInt8[Tensor, "B T H W C"]:
         """The clips, each changed in its own way."""
+        return self.with_moments(x, generator)[0]
+
+    def with_moments(
+        self, x: UInt8[Tensor, "B T H W C"], generator: torch.Generator
+    ) -> tuple[UInt8[Tensor, "B T H W C"], Float[Tensor, "B T"]]:
+        """The changed clips, and the moment of the whole clip that each frame shows: 0 its start, 1 its end."""
         draw = Draw(len(x), generator)
-        x = at_moments(x, drawn_moments(x.shape[1], self.crop, 0.0, draw))
-        x = resampled(x, self._other_pictures(draw))
+        moments = drawn_moments(x.shape[1], self.crop, 0.0, draw)
+        x = resampled(at_moments(x, moments), self._other_pictures(draw))
         nearer = draw.around(self.nearer)[:, None, None, None, None]
-        return torch.where(x > 0, (x + nearer).clamp(1, 255).to(torch.uint8), x)
+        return torch.where(x > 0, (x + nearer).clamp(1, 255).to(torch.uint8), x), as_shares(moments.round())
 
     def _other_pictures(self, draw: Draw) -> Float[Tensor, "B 2 3"]:
         """For each place in the new picture, from -1 to 1, its place in the old one."""

@@ -59,7 +59,8 @@ def _one_after_another(parts: Sequence[Clips]) -> Clips:
         return parts[0]
     ids = torch.arange(sum(len(part) for part in parts))
     streams = {modality: torch.cat([part.streams[modality] for part in parts]) for modality in parts[0].streams}
-    return Clips(ids, torch.cat([part.labels for part in parts]), streams)
+    labels, events = (torch.cat(rows) for rows in zip(*((part.labels, part.events) for part in parts), strict=True))
+    return Clips(ids, labels, streams, events)
 
 
 def _side_by_side(parts: Sequence[Clips]) -> Clips:

@@ -50,8 +50,17 @@ class SkeletonAugment:
 
     def __call__(self, x: Float[Tensor, "B T J D"], generator: torch.Generator) -> Float[Tensor, "B T J D"]:
         """Clips [B T J D], D = 2 or 3, each changed in its own way."""
+        return self.with_moments(x, generator)[0]
+
+    def with_moments(
+        self, x: Float[Tensor, "B T J D"], generator: torch.Generator
+    ) -> tuple[Float[Tensor, "B T J D"], Float[Tensor, "B T"]]:
+        """The changed clips, and the moment of the whole clip that each frame shows: 0 its start, 1 its end."""
         draw = Draw(len(x), generator)
-        x = retimed(x, drawn_moments(x.shape[1], self.crop, self.warp, draw))
+        moments = drawn_moments(x.shape[1], self.crop, self.warp, draw)
+        return self._seen_anew(retimed(x, moments), draw, generator), as_shares(moments)
+
+    def _seen_anew(self, x: Tensor, draw: Draw, generator: torch.Generator) -> Tensor:
         if self.flip:  # a sensor has no mirror image
             x = torch.where(draw.chance(self.flip)[:, None, None, None], mirrored(x), x)
         camera = self._moved_camera(draw) if x.shape[-1] == 3 else self._moved_picture(draw)
@@ -120,6 +129,11 @@ def retimed(x: Float[Tensor, "B T J D"], moments: Float[Tensor, "B T"]) -> Float
     right = (left + 1).clamp(max=x.shape[1] - 1)
     row = torch.arange(len(x))[:, None]
     return torch.lerp(x[row, left], x[row, right], (moments - left)[..., None, None])
+
+
+def as_shares(moments: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """Moments in frames of clips of T frames, each frame's middle, as shares of the clip: 0 its start, 1 its end."""
+    return (moments + 0.5) / moments.shape[1]
 
 
 def drawn_moments(num_frames: int, crop: float, warp: float, draw: Draw) -> Float[Tensor, "B T"]:

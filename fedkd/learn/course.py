@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fedkd.learn.fit import Augment, fit
+from fedkd.learn.augment import Augment
+from fedkd.learn.fit import fit
 from fedkd.learn.hint import MakeHint, num_maps
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective

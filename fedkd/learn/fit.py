@@ -8,16 +8,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from fedkd.learn.augment import Augment, augmented
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.mixup import Mixture
 from fedkd.learn.objective import Objective, total
 from fedkd.learn.pupil import Pupil
 from fedkd.types import Tally
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-
-Judge = Callable[[Lesson, Tensor], dict[str, Tensor]]
-"""(part of a lesson, its rows [B] there) -> each term's loss [B] of a batch of clips, by what that part says."""
+Judge = Callable[[Lesson], dict[str, Tensor]]
+"""part of a lesson -> each term's loss [B] of a batch of clips, by what that part says."""
 
 
 def fit(
@@ -43,16 +42,13 @@ def fit(
     tally = Tally()
     pupil.net.train()
     for _ in range(steps):
-        rows = next(batches)
-        part = lesson.rows(rows)
-        clips = part.clips if augment is None else augment(part.clips, generator)
+        part = augmented(lesson.rows(next(batches)), augment, generator)
         if pupil.schooling.mixup:
-            mixture = Mixture.draw(len(rows), pupil.schooling.mixup, generator)
-            judge = _judge(pupil, mixture.clips(clips), lesson, objective, listening)
-            partners = rows[mixture.partner]
-            terms = mixture.losses(judge(part, rows), judge(lesson.rows(partners), partners))
+            mixture = Mixture.draw(len(part.labels), pupil.schooling.mixup, generator)
+            judge = _judge(pupil, mixture.clips(part.clips), lesson, objective, listening)
+            terms = mixture.losses(judge(part), judge(part.rows(mixture.partner)))
         else:
-            terms = _judge(pupil, clips, lesson, objective, listening)(part, rows)
+            terms = _judge(pupil, part.clips, lesson, objective, listening)(part)
         pupil.descend(total(terms), rounds * steps)
         tally += Tally(1, {name: float(losses.detach().mean()) for name, losses in terms.items()})
     return tally
@@ -62,13 +58,14 @@ def _judge(pupil: Pupil, clips: Tensor, lesson: Lesson, objective: Objective, li
     """What the net makes of a batch of clips, to be judged by parts of the lesson."""
     if not (lesson.shown and objective.hint):
         logits = pupil.net(clips)
-        return lambda part, rows: objective.terms(logits, part, listening)
+        return lambda part: objective.terms(logits, part, listening)
     maps = pupil.net.maps(clips)  # type: ignore[operator]
     logits = pupil.net.read(maps)  # type: ignore[operator]
 
-    def judge(part: Lesson, rows: Tensor) -> dict[str, Tensor]:
+    def judge(part: Lesson) -> dict[str, Tensor]:
         terms = objective.terms(logits, part, listening)
-        hints = [hint(maps, shown, part.labels, rows) for hint, shown in zip(pupil.hints, part.shown, strict=True)]
+        heads = zip(pupil.hints, part.shown, strict=True)
+        hints = [hint(maps, shown, part.labels, part.events) for hint, shown in heads]
         return terms | {"hint": objective.hint * torch.stack(hints).sum(0)}
 
     return judge

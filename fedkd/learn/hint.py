@@ -45,6 +45,22 @@ class Shown:
         """Some of the clips."""
         return Shown(self.maps[index], self.slopes[index])
 
+    def at(self, moments: Float[Tensor, "N U"]) -> Shown:
+        """The same of clips that are made of other moments of these: 0 is a clip's start and 1 its end.
+
+        Of T maps the one at t is that of the moments from t/T to (t+1)/T; between their middles lie straight lines.
+        """
+        places = adaptive_avg_pool1d(moments, self.maps.shape[2]) * self.maps.shape[2] - 0.5
+        return Shown(_at(self.maps, places), _at(self.slopes, places))
+
+
+def _at(maps: Float[Tensor, "N C T"], places: Float[Tensor, "N U"]) -> Float[Tensor, "N C U"]:
+    """Maps at places between 0 and T-1, on straight lines between them; what lies outside is the first's or last's."""
+    last = maps.shape[2] - 1
+    places = places.clamp(0, last)[:, None].expand(-1, maps.shape[1], -1)
+    left = places.floor().long()
+    return torch.lerp(maps.gather(2, left), maps.gather(2, (left + 1).clamp(max=last)), places - left)
+
 
 def num_maps(net: nn.Module) -> int:
     """How many channels a net shows."""

@@ -18,6 +18,7 @@ class Lesson:
     """Clips [N ...] of the student's modality, and what guides it on each. For nets that learn together
     (`fedkd.learn.online`) a clip is an event: its row in each view's stream.  N V
 
+    events     which event each clip is of.
     labels     true class, UNKNOWN where neither this view nor another told it.
     teachers   each teacher's probabilities (None: no teacher).
     consensus  the other views' pooled probabilities, uniform where there are none.
@@ -27,6 +28,7 @@ class Lesson:
     """
 
     clips: Tensor
+    events: Int[Tensor, "N"]
     labels: Int[Tensor, "N"]
     teachers: Float[Tensor, "M N K"] | None
     consensus: Float[Tensor, "N K"]
@@ -38,6 +40,7 @@ class Lesson:
         """Some of the clips."""
         return Lesson(
             self.clips[index],
+            self.events[index],
             self.labels[index],
             None if self.teachers is None else self.teachers[:, index],
             self.consensus[index],
@@ -63,6 +66,7 @@ def spread(consensus: SoftLabels, ids: Int[Tensor, "N"]) -> tuple[Float[Tensor, 
 
 
 def plain_lesson(clips: Tensor, labels: Int[Tensor, "N"], num_classes: int) -> Lesson:
-    """A lesson from true labels alone."""
+    """A lesson from true labels alone, each clip an event by itself."""
     nobody = torch.full((len(labels), num_classes), 1 / num_classes)
-    return Lesson(clips, labels, None, nobody, torch.zeros(len(labels)), torch.full_like(labels, UNKNOWN))
+    events, unknown = torch.arange(len(labels)), torch.full_like(labels, UNKNOWN)
+    return Lesson(clips, events, labels, None, nobody, torch.zeros(len(labels)), unknown)

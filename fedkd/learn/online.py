@@ -22,11 +22,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from fedkd.learn.augment import Augment
 from fedkd.learn.course import Course, SeedPath, global_chance
-from fedkd.learn.fit import Augment, batches_of
+from fedkd.learn.fit import batches_of
 from fedkd.learn.hint import Shown, num_maps, reveal
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective, total
@@ -62,12 +63,11 @@ class Sight:
 class Scene:
     """A batch of events as the students see it.
 
-    part, rows    what is known of these events, and which they are.
+    part          what is known of these events.
     maps, logits  what the students make of each event together.
     """
 
     part: Lesson
-    rows: Int[Tensor, "B"]
     seen: Sight
     maps: Float[Tensor, "B C U"]
     logits: Float[Tensor, "B K"]
@@ -165,11 +165,10 @@ class OnlineCourse:
         guides = teacher.taught or not self.teacher_first  # a teacher without a label to learn from has nothing to say
         with global_chance(path, "dropout", round):
             for _ in range(steps):
-                rows = next(batches)
-                part = lesson.rows(rows)
+                part = lesson.rows(next(batches))
                 seen = watch(students.net.children(), _filmed(footage.students, part), part, course.augment, chance)
                 shown = self._teachers_sight(guide, footage, part, self.teacher.augment, chance)
-                scene = Scene(part, rows, seen, *seen.together(students.hints[0]))
+                scene = Scene(part, seen, *seen.together(students.hints[0]))
                 guidance = Guide(guide, *shown.together(teacher.hints[0]))
 
                 stages = self.stages(scene, guidance if guides else None, students.hints[1:], listening)
@@ -192,7 +191,7 @@ class OnlineCourse:
         stages = [transfer(scene.logits, guide.logits if guide else None, part, objective, listening)]
         for hint in hints:
             if guide is not None:
-                stages[0]["hint"] = objective.hint * hint(scene.maps, guide.shown(part), part.labels, scene.rows)
+                stages[0]["hint"] = objective.hint * hint(scene.maps, guide.shown(part), part.labels, part.events)
         if len(scene.seen.present) > 1:
             stages.append(strengthen(scene.seen, scene.maps, part, objective, listening, self.strengthen))
         return stages

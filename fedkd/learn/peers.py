@@ -46,7 +46,7 @@ class PeerCourse(OnlineCourse):
         for hint in hints:
             if guide is not None:
                 shown, maps = guide.shown(scene.part).rows(event), scene.seen.maps[view, event]
-                terms["hint"] = objective.hint * hint(maps, shown, part.labels, scene.rows[event])
+                terms["hint"] = objective.hint * hint(maps, shown, part.labels, part.events)
         return [terms]
 
 

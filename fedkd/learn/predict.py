@@ -17,10 +17,10 @@ def predict(net: nn.Module, clips: Tensor, *, batch: int = 128) -> Float[Tensor,
 
 
 def confident_guesses(probs: Float[Tensor, "N K"], threshold: float) -> Int[Tensor, "N"]:
-    """The likeliest class where it is likely enough for its class, UNKNOWN elsewhere.
+    """Of clips without a label the likeliest class where it is likely enough for its class, UNKNOWN elsewhere.
 
     The threshold falls for classes the net is not yet sure of: tau_c = threshold * n_c / max n, where n_c counts the
-    clips it gives to c above `threshold` (FlexMatch: Zhang et al., NeurIPS 2021, https://arxiv.org/abs/2110.08263,
+    clips without a label that it gives to c above `threshold` (FlexMatch: Zhang et al., NeurIPS 2021, https://arxiv.org/abs/2110.08263,
     eq. 5-6), but never below half of it.
     """
     confidence, guess = probs.max(1)
