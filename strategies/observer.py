@@ -38,7 +38,7 @@ class Observer:
             return  # nothing happened since another wrote it down
         server_round += self.strategy.done
         self.record.rows(self._setup_rows() if server_round == 0 else self._rows(notes))
-        self.failures += [{"round": server_round, "view": v, "reason": r} for v, r in notes.failures.items()]
+        self.failures += [{"round": server_round, "view": v, "reason": r} for v, r in notes.reasons.items()]
         up, down = self.strategy.setting.post.ledger.totals()
         self.record.update(
             rounds_done=server_round,

@@ -57,6 +57,7 @@ class Post:
         self._waiting: list[Sent] = []
         self._older: list[Sent] = []
         self._late: dict[str, tuple[int, Letter]] = {}
+        self._late_failures: Failures = {}
         self._pace = Pace()
 
     def ask(
@@ -128,6 +129,11 @@ class Post:
         came, self._late = self._late, {}
         return came
 
+    def late_failures(self) -> Failures:
+        """What has come since in place of answers to messages of earlier exchanges, by view."""
+        came, self._late_failures = self._late_failures, {}
+        return came
+
     def is_held_up(self) -> bool:
         """Whether a host that got no message of this exchange is still at an earlier one."""
         return any(self._still_at(node) for node in self._hosts(sorted(self.held)))
@@ -142,7 +148,9 @@ class Post:
             lags = self.roster.lag.judge(reply, ", ".join(self.roster.by_node().get(reply.metadata.src_node_id, ())))
             if _is_there(reply):
                 self._pace.heard(sent, late=not lags)  # a host that lags is not slow
-            said, _ = self._open(reply, sent)
+            said, failed = self._open(reply, sent)
+            for view, reason in failed.items():
+                add(self._late_failures, view, late_reason(sent.round, reason))
             if sent.trains:
                 for view, letter in said.items():
                     if view not in self._late or self._late[view][0] < sent.round:
@@ -216,6 +224,17 @@ def understood(said: Mapping[str, Said], read: Callable[[str, Said], Meant], fai
         except Exception as error:
             failures[view] = _nonsense(error)
     return found
+
+
+def add(failures: Failures, view: str, reason: str) -> None:
+    """One more reason of a view, beside what it may have said already."""
+    failures[view] = f"{failures[view]}; {reason}" if view in failures else reason
+
+
+def late_reason(round: int, reason: str) -> str:
+    """A reason that came late, with the exchange that it is about."""
+    about = {EXAM: "an exam", 0: "what was asked before round 1"}.get(round, f"round {round}")
+    return f"late, to {about}: {reason}"
 
 
 def _nonsense(error: Exception) -> str:

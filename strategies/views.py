@@ -24,22 +24,35 @@ from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
 from strategies.exam import Consensus, Marks, fuse
 from strategies.ledger import EXAM
-from strategies.post import Answers, Failures, Post, too_few, understood
+from strategies.post import Answers, Failures, Post, add, late_reason, too_few, understood
 from strategies.quorum import Announce, linger, wait
 
 
 @dataclass
 class RoundNotes:
-    """What became of one round: filled by the strategy, read by the observer."""
+    """What became of one round: filled by the strategy, read by the observer.
+
+    failures       why views have not answered in it.
+    late_failures  what came in it in place of answers to earlier messages.
+    """
 
     round: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
     clocks: dict[str, Mapping[str, float]] = field(default_factory=dict)
     failures: Failures = field(default_factory=dict)
+    late_failures: Failures = field(default_factory=dict)
     marks: dict[str, Marks] = field(default_factory=dict)
     teachers: dict[str, Marks] = field(default_factory=dict)
     fused: Marks | None = None
     digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> Failures:
+        """All that went wrong, by view."""
+        said = dict(self.failures)
+        for view, reason in self.late_failures.items():
+            add(said, view, reason)
+        return said
 
 
 @dataclass(frozen=True)
@@ -164,11 +177,13 @@ class ViewStrategy(Strategy):
         linger(post, self._grid, self._until)
         came = {view: (server_round, letter) for view, letter in self._enough(replies).items()}
         answers = self._understood(came, self.notes.failures)
+        came_late, nonsense = post.late(self._grid), dict[str, str]()
+        late = self._understood(came_late, nonsense)
+        self._note_late({view: late_reason(came_late[view][0], reason) for view, reason in nonsense.items()})
         self._require(len(answers), len(self.setting.pupils), f"in round {server_round}")
         for view, answer in answers.items():
             self.notes.tallies[view] = answer.tally
             self.notes.clocks[view] = answer.clock
-        late = self._understood(post.late(self._grid), {})
         late = {view: replace(answer, held=view in post.held) for view, answer in late.items()}
         late = late if self.setting.staleness else {}
         answers = {**late, **{v: answer.after(late[v]) if v in late else answer for v, answer in answers.items()}}
@@ -198,6 +213,7 @@ class ViewStrategy(Strategy):
             return None
         letters = self._enough(replies)
         understood(letters, self._mark, self.notes.failures)
+        self._note_late({})
         for view in (view for view, letter in letters.items() if "fresh" in letter):
             self.forgot(view)
         self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
@@ -238,6 +254,12 @@ class ViewStrategy(Strategy):
         self.notes.failures |= failures
         return letters
 
+    def _note_late(self, nonsense: Failures) -> None:
+        """Note what came late and was no answer, or one that makes no sense."""
+        for failures in (self.setting.post.late_failures(), nonsense):
+            for view, reason in failures.items():
+                add(self.notes.late_failures, view, reason)
+
     def _understood(self, letters: Mapping[str, tuple[int, Letter]], failures: Failures) -> dict[str, Answer]:
         """The answers in letters of rounds; those that make no sense are added to the failures."""
 
@@ -270,4 +292,4 @@ class ViewStrategy(Strategy):
     def _require(self, answered: int, asked: int, when: str) -> None:
         needed = self.setting.min_views
         if answered < needed:
-            raise UserError(too_few(answered, asked, needed, when, self.notes.failures))
+            raise UserError(too_few(answered, asked, needed, when, self.notes.reasons))
