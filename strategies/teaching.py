@@ -76,10 +76,17 @@ def in_the_lab(course: Course, clips: Clips | None, num_classes: int, seed: int)
             "teaching.origin=lab needs labelled skeletons at the server, and this data set has none; "
             "use teaching.origin=local, federated or file."
         )
-    stream = clips.streams[course.modality]
-    pupil = course.new_pupil(tuple(stream.shape[1:]), num_classes, (seed, "teacher"))
+    if not clips.has(course.seen):
+        missing = ", ".join(sorted(set(course.seen.split("+")) - set(clips.streams)))
+        raise UserError(
+            f"expected recordings of {missing}, which the teacher sees, in the server's lab, got "
+            f"{', '.join(clips.streams)}; choose another teacher=, or teaching.origin=local, federated or file."
+        )
+    shape = tuple(clips.stream(course.modality).shape[1:])
+    pupil = course.new_pupil(shape, num_classes, (seed, "teacher"))
+    lesson = plain_lesson(clips.stream(course.taught_on), clips.labels, num_classes)
     for round in range(1, course.rounds + 1):
-        course.teach(pupil, plain_lesson(stream, clips.labels, num_classes), round, (seed, "teacher", "lab"))
+        course.teach(pupil, lesson, round, (seed, "teacher", "lab"))
     return pupil.voice.state_dict()
 
 

@@ -10,10 +10,14 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import JOB
+from torch import Tensor
 
+from fedkd.assemble import teacher_course
+from fedkd.config import load
 from fedkd.consensus.mean import mean_consensus
 from fedkd.errors import UserError
-from fedkd.types import EventLabels, SoftLabels, Tally
+from fedkd.types import Clips, EventLabels, SoftLabels, Tally
 from fedkd.wire import (
     Letter,
     address,
@@ -38,7 +42,7 @@ from strategies.fedavg import FedAvg, average
 from strategies.ledger import Ledger
 from strategies.post import Post, reasons
 from strategies.roster import Roster, deal
-from strategies.teaching import federate
+from strategies.teaching import federate, in_the_lab
 from strategies.views import Setting
 
 RUN = "0123456789abcdef"
@@ -309,6 +313,36 @@ def test_a_teacher_without_clips_ends_nothing_but_its_own_round() -> None:
     assert federated(0, {"v01": taught(1.0), "v03": taught(5.0)}) == ([1.0], {})
     with pytest.raises(UserError, match="no view could teach the teacher in round 1: no view has a label"):
         federated(0, {"v03": taught(5.0)})
+
+
+def lab(**streams: int) -> Clips:
+    """Six skeletons in the server's lab: joints by stream."""
+    labels = torch.tensor([0, 1] * 3)
+    return Clips(torch.arange(6), labels, {name: torch.randn(6, 4, joints, 3) for name, joints in streams.items()})
+
+
+@pytest.mark.parametrize("seen", [("imu", "imu"), ("skeleton+imu", "skeleton+imu"), ("skeleton", "pose3d")])
+def test_a_lab_without_what_the_teacher_sees_says_so(seen: tuple[str, str]) -> None:
+    course = replace(TEACHER, modality=seen[0], taught_on=seen[1])
+    with pytest.raises(UserError, match=r"expected recordings of (imu|pose3d), .* got skeleton; choose another teach"):
+        in_the_lab(course, lab(skeleton=3), 2, seed=0)
+
+
+def test_a_lab_teaches_what_a_host_would() -> None:
+    """By the stream that the teacher is taught on, and a net for the clips that it sees; several streams are joined."""
+    taught_on = []
+
+    def narrow(clips: Tensor, chance: torch.Generator) -> Tensor:
+        taught_on.append(clips.shape[2])
+        return clips[:, :, :3]
+
+    in_the_lab(replace(TEACHER, taught_on="pose3d", augment=narrow), lab(skeleton=3, pose3d=5), 2, seed=0)
+    assert set(taught_on) == {5}
+    both = replace(TEACHER, modality="skeleton+imu", taught_on="skeleton+imu", augment=None)
+    assert in_the_lab(both, lab(skeleton=3, imu=2), 2, seed=0)
+
+
+TEACHER = teacher_course(load([*JOB, "teaching.origin=lab"]))
 
 
 # Distillation
