@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from fedkd.assemble import refuse_unfit, teacher_course
 from fedkd.config import build, from_string, load
 from fedkd.data.pool import POOLED
-from fedkd.errors import UserError
+from fedkd.errors import UserError, reason_of
 from fedkd.learn.course import Course
 from fedkd.record import Record, new_folder
 from fedkd.wire import Letter
@@ -63,7 +63,7 @@ def main(grid: Grid, context: Context) -> None:
         observer = run(steady(grid), cfg, data, record)
         observer.close()
     except BaseException as error:  # an interrupted run has failed too
-        record.update(status="failed", reason=str(error).splitlines()[0] if str(error) else type(error).__name__)
+        record.update(status="failed", reason=reason_of(error))
         raise
     finally:
         record.close()
