@@ -66,7 +66,8 @@ class Memory:
         """A camera as it last stood, but no later than `until`; and whether it remembers all that it was told by then.
 
         One that stands before `until` may have lost what was told in the rounds between, or never have heard it. It
-        says so in every answer until it has been told something: nothing of it is kept here before `remember`.
+        says so until it is remembered again, so in its answer to one train message and in those to exams before that:
+        whoever hears it must tell it again, however late the answer.
         """
         if name in self._here and (self._here[name][0] <= until or self.folder is None):
             return self._here[name][1], True

@@ -24,7 +24,6 @@ class Answer:
 
     table    its soft labels as they travelled; `soft` is what they say.
     weights  its student's, where they were asked for.
-    fresh    it may have lost some of what it was told before.
     late     rounds after the one it belongs to that it came; 0: in time.
     held     its view was not told anything this round, since its host was still at an earlier one.
     """
@@ -34,16 +33,14 @@ class Answer:
     soft: SoftLabels | None = None
     table: ArrayRecord | None = None
     weights: Mapping[str, Tensor] | None = None
-    fresh: bool = False
     late: int = 0
     held: bool = False
 
     def after(self, late: Answer) -> Answer:
         """This answer, with the soft labels that its view said in a `late` one where it says none now."""
-        fresh = self.fresh or late.fresh
         if self.soft is not None or late.soft is None:
-            return replace(self, fresh=fresh)
-        return replace(self, soft=late.soft, table=late.table, late=late.late, fresh=fresh)
+            return self
+        return replace(self, soft=late.soft, table=late.table, late=late.late)
 
 
 def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
@@ -61,7 +58,7 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
         for name, value in told.items():
             if name not in known or not math.isfinite(value):
                 raise WireError(f"expected finite numbers of {', '.join(known)}, got {name} {value}.")
-    return Answer(tally, seconds, soft, table, weights, "fresh" in letter, late)
+    return Answer(tally, seconds, soft, table, weights, late)
 
 
 def weights_in(letter: Letter) -> dict[str, Tensor]:

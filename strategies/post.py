@@ -58,6 +58,7 @@ class Post:
         self._older: list[Sent] = []
         self._late: dict[str, tuple[int, Letter]] = {}
         self._late_failures: Failures = {}
+        self._forgetful: set[str] = set()
         self._pace = Pace()
 
     def ask(
@@ -134,6 +135,11 @@ class Post:
         came, self._late_failures = self._late_failures, {}
         return came
 
+    def forgetful(self) -> set[str]:
+        """Views that have said since, in time or late, that they may have lost what they were told."""
+        said, self._forgetful = self._forgetful, set()
+        return said
+
     def is_held_up(self) -> bool:
         """Whether a host that got no message of this exchange is still at an earlier one."""
         return any(self._still_at(node) for node in self._hosts(sorted(self.held)))
@@ -192,6 +198,7 @@ class Post:
         except Exception as error:
             return {}, dict.fromkeys(sent.views, _nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
+        self._forgetful |= {view for view, letter in said.items() if "fresh" in letter}
         failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
         failed |= {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
         return {view: letter for view, letter in said.items() if view not in failed}, failed

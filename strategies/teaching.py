@@ -34,7 +34,10 @@ from strategies.post import Failures, Post, reasons, understood
 def federate(
     post: Post, grid: Grid, first: Mapping[str, Letter], num_clips: Mapping[str, int], *, rounds: int, timeout: float
 ) -> tuple[ArrayRecord, Failures]:
-    """The teacher's weights after `rounds` of federated averaging, and who missed one; `first` is told beforehand."""
+    """The teacher's weights after `rounds` of federated averaging, and who missed one.
+
+    first  what each view is told beforehand, and again where it may have lost it.
+    """
     told, weights = dict(first), ArrayRecord()
     missed: Failures = {}
     for round in range(1, rounds + 1):
@@ -48,7 +51,8 @@ def federate(
             why = reasons(failures) or "no view has a label"
             raise UserError(f"no view could teach the teacher in round {round}: {why}.")
         weights = pack_weights(average(list(taught.values()), counts))
-        told = {view: {"weights": weights} for view in first}
+        again = {view: first[view] for view in post.forgetful() if view in first}
+        told = {view: {**again.get(view, {}), "weights": weights} for view in first}
     return weights, missed
 
 

@@ -189,7 +189,7 @@ class ViewStrategy(Strategy):
         answers = {**late, **{v: answer.after(late[v]) if v in late else answer for v, answer in answers.items()}}
         self._greeted |= {view for view, answer in answers.items() if not answer.held}
         left = self.hear(server_round, dict(sorted(answers.items())), self._arrays)
-        for view in (view for view, answer in answers.items() if answer.fresh):
+        for view in post.forgetful():
             self.forgot(view)
         return left, None
 
@@ -214,7 +214,7 @@ class ViewStrategy(Strategy):
         letters = self._enough(replies)
         understood(letters, self._mark, self.notes.failures)
         self._note_late({})
-        for view in (view for view, letter in letters.items() if "fresh" in letter):
+        for view in self.setting.post.forgetful():
             self.forgot(view)
         self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)

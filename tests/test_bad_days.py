@@ -69,6 +69,9 @@ class FaultyHosts(local.HostsHere):
             case "restarted":
                 memory.forget(os.getpid())
                 future.set_result(self._reply(message))
+            case "restarted late":
+                memory.forget(os.getpid())
+                self._late.append((future, self._reply(message)))
             case "garbage":
                 future.set_result(_spoilt(self._reply(message), message))
             case "full disk":
@@ -331,6 +334,17 @@ def test_a_camera_that_lost_its_memory_is_told_everything_again(faulty, tmp_path
     )
     lacks = [pd.read_csv(folder / "rounds.csv").set_index(["round", "view"])["lack"] for folder in (calm, lost)]
     assert lacks[1][2, "v01"] > lacks[0][2, "v01"] and lacks[1][3, "v01"] == lacks[0][3, "v01"]
+
+
+@pytest.mark.parametrize("staleness", [0.0, 0.5])
+def test_a_camera_that_says_late_that_it_lost_its_memory_is_told(faulty, tmp_path: Path, staleness: float) -> None:
+    """It says so once; the answer itself counts less, or nothing."""
+    words = ("rounds=4", "resumable=false", "strategy=labels", f"strategy.staleness={staleness}")
+    calm, lost = (
+        column(faulty(tmp_path / name, faults, *words), "lack")
+        for name, faults in (("calm", {}), ("lost", {("train", 2, "v01"): "restarted late"}))
+    )
+    assert lost[3, "v01"] > calm[3, "v01"] and lost[4, "v01"] == calm[4, "v01"]
 
 
 @pytest.mark.parametrize("fault", ["restarted", "twice"])

@@ -345,6 +345,18 @@ def test_a_lab_teaches_what_a_host_would() -> None:
 TEACHER = teacher_course(load([*JOB, "teaching.origin=lab"]))
 
 
+def test_a_view_that_lost_its_memory_while_the_teacher_learns_is_told_its_first_letter_again() -> None:
+    told, post = list[dict[str, Letter]](), Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
+    ask = post.ask
+    post.ask = lambda grid, kind, letters, *more, **how: (  # type: ignore[method-assign]
+        told.append(letters) or ask(grid, kind, letters, *more, **how)
+    )
+    said = {"v01": taught(1.0) | {"fresh": ConfigRecord()}, "v02": taught(1.0)}
+    first: dict[str, Letter] = {view: {"events": pack_events(KNOWN)} for view in said}
+    federate(post, answering(said), first, dict.fromkeys(said, 9), rounds=2, timeout=1.0)
+    assert [[view for view, letter in one.items() if "events" in letter] for one in told] == [["v01", "v02"], ["v01"]]
+
+
 # Distillation
 
 
