@@ -150,11 +150,15 @@ def forget_others(run_id: int) -> None:
 
 
 def students_folder(message: Message, context: Context, folder: str) -> Path:
-    """Where the final students go: to this host's own place if its operator gave it one, else to the run's `folder`."""
-    own, at_work = str(context.node_config.get("state-dir", "")), context.node_config
-    if own and (at_work.get("warm") or not at_work.get("resident")):
-        return Path(own).expanduser() / "students" / _run_of(message)
-    return Path(folder)
+    """Where the final students go: to the run's `folder`, unless that is on another machine than this host.
+
+    Then its node config says where to: a place across machines by `students-dir`, an operator by `state-dir`. A place
+    on one machine has its `state-dir` in the run config.
+    """
+    own, state_dir = (str(context.node_config.get(name, "")) for name in ("students-dir", "state-dir"))
+    if not own and not state_dir:
+        return Path(folder)
+    return (Path(own) if own else Path(state_dir) / "students").expanduser() / _run_of(message)
 
 
 def _folder(message: Message, context: Context) -> Path | None:

@@ -69,7 +69,7 @@ class Setting:
     patience       but only after so many seconds of waiting for hosts that were lost, which `announce` tells of.
     staleness      weight of an answer that comes n rounds late: staleness ** n. 0 drops it.
     exam_every     rounds from one exam to the next; the last round always has one.
-    save_to        folder on the hosts' disks for the final students ("" keeps none).
+    save_to        folder for the final students of hosts without a disk of their own ("" keeps none, nowhere).
     """
 
     post: Post
