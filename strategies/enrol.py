@@ -11,8 +11,9 @@ from flwr.serverapp import Grid
 from fedkd.errors import UserError
 from fedkd.types import EventLabels
 from fedkd.wire import Letter, WireError, number, pack_events, unpack_events
-from strategies.answers import part
-from strategies.post import Failures, Post, too_few, understood
+from strategies.answers import part, understood
+from strategies.failures import Failures, too_few
+from strategies.post import Post
 
 LATE = 60.0
 """Seconds that a view which comes late has to enrol: the others wait for it."""
@@ -78,7 +79,8 @@ def _said(post: Post, tell: bool, num_classes: int) -> tuple[dict[str, int], dic
         clips, _ = (_count(letter, name) for name in ("train", "teachers"))
         return clips, _events(letter, num_classes) if tell else None
 
-    said = understood(post.answers, read, post.failures)
+    said, nonsense = understood(post.answers, read)
+    post.failures |= nonsense
     post.answers = {view: letter for view, letter in post.answers.items() if view in said}
     num_clips = {view: clips for view, (clips, _) in said.items()}
     return num_clips, {view: events for view, (_, events) in said.items() if events is not None}

@@ -14,7 +14,7 @@ from flwr.app import ArrayRecord
 from fedkd.record import FUSED, Record
 from strategies import checkpoint
 from strategies.exam import Marks
-from strategies.post import Failures
+from strategies.failures import Failures
 from strategies.views import RoundNotes, ViewStrategy
 
 

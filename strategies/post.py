@@ -6,26 +6,21 @@ answers give the same bits in every place. A failure is an answer too: it is giv
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
-from fedkd.errors import reason_of
 from fedkd.wire import Letter, address, letters
+from strategies.answers import nonsense
+from strategies.failures import Failures, add, late_reason
 from strategies.lag import PAIR
 from strategies.ledger import EXAM, Ledger
 from strategies.pace import TRAIN, Pace, Sent
 from strategies.roster import Roster
 
 Answers = dict[str, Letter]
-Failures = dict[str, str]
-
-Said = TypeVar("Said")
-Meant = TypeVar("Meant")
 
 GONE = (3, 4, 5)
 """Flower's error codes of a message or a reply that cannot be had, and of a node that is gone."""
@@ -196,7 +191,7 @@ class Post:
         try:
             self.ledger.received(EXAM if sent.round == EXAM else self._now, sent.views, reply.content)
         except Exception as error:
-            return {}, dict.fromkeys(sent.views, _nonsense(error))
+            return {}, dict.fromkeys(sent.views, nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
         self._forgetful |= {view for view, letter in said.items() if "fresh" in letter}
         failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
@@ -222,32 +217,6 @@ def _is_there(reply: Message) -> bool:
     return not reply.has_error() or reply.error.code not in GONE
 
 
-def understood(said: Mapping[str, Said], read: Callable[[str, Said], Meant], failures: Failures) -> dict[str, Meant]:
-    """What `read` makes of what each view said; whatever it is, if it makes no sense it is that view's failure."""
-    found = {}
-    for view, one in said.items():
-        try:
-            found[view] = read(view, one)
-        except Exception as error:
-            failures[view] = _nonsense(error)
-    return found
-
-
-def add(failures: Failures, view: str, reason: str) -> None:
-    """One more reason of a view, beside what it may have said already."""
-    failures[view] = f"{failures[view]}; {reason}" if view in failures else reason
-
-
-def late_reason(round: int, reason: str) -> str:
-    """A reason that came late, with the exchange that it is about."""
-    about = {EXAM: "an exam", 0: "what was asked before round 1"}.get(round, f"round {round}")
-    return f"late, to {about}: {reason}"
-
-
-def _nonsense(error: Exception) -> str:
-    return f"its answer makes no sense: {reason_of(error)}"
-
-
 def _said_reason(letter: Letter) -> str:
     return " ".join(str(letter["failed"].get("reason", "no reason")).split())
 
@@ -258,21 +227,3 @@ def _reason(reply: Message) -> str:
     if not lines:
         return f"error {reply.error.code}"
     return lines[-1].rpartition(" occurred. Message: ")[2].removesuffix("'>")  # Flower's engine wraps a client's words
-
-
-def too_few(answered: int, asked: int, needed: int, when: str, failures: Failures) -> str:
-    """The sentence that ends a run for want of answers."""
-    why = reasons(failures) or "no node serves the others"
-    return f"{answered} of {asked} views answered {when}, {needed} needed: {why}."
-
-
-def reasons(failures: Failures) -> str:
-    """Each reason once; where views give one that differs in their names only, in the words of the first of them."""
-    alike: dict[str, list[str]] = {}
-    for view, reason in sorted(failures.items()):
-        alike.setdefault(re.sub(rf"\b{re.escape(view)}\b", "", reason), []).append(view)
-    said = []
-    for without_name, (first, *others) in alike.items():
-        named = without_name != failures[first] and others
-        said.append(failures[first].rstrip(".") + (f" (so do {', '.join(others)})" if named else ""))
-    return "; ".join(sorted(said))

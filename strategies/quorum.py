@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
-from strategies.post import Answers, Failures, Post
+from strategies.failures import Failures
+from strategies.post import Answers, Post
 
 PAUSE = 1.0
 """Seconds between two looks at who is back."""

@@ -26,9 +26,10 @@ from fedkd.learn.course import Course
 from fedkd.learn.lesson import plain_lesson
 from fedkd.types import Clips
 from fedkd.wire import Letter, pack_weights, unpack_tally
-from strategies.answers import part, weights_in
+from strategies.answers import part, understood, weights_in
+from strategies.failures import Failures, reasons
 from strategies.fedavg import Form, average, form, refuse_other
-from strategies.post import Failures, Post, reasons, understood
+from strategies.post import Post
 
 
 def federate(
@@ -42,9 +43,11 @@ def federate(
     missed: Failures = {}
     for round in range(1, rounds + 1):
         answers, failures = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
-        states = {view: state for view, state in understood(answers, _learned, failures).items() if state}
+        learned, nonsense = understood(answers, _learned)
+        states = {view: state for view, state in learned.items() if state}
         expected = form(weights) or _form_of_most(states.values())  # type: ignore[arg-type]
-        taught = understood(states, partial(_alike, expected), failures)
+        taught, others = understood(states, partial(_alike, expected))
+        failures = {**failures, **nonsense, **others}
         missed |= {view: f"in round {round} of the teacher: {reason}" for view, reason in failures.items()}
         counts = [num_clips[view] for view in taught]
         if not any(counts):

@@ -18,13 +18,14 @@ from flwr.serverapp.strategy import Strategy
 from fedkd.data.pool import POOLED
 from fedkd.errors import UserError
 from fedkd.types import Tally
-from fedkd.wire import Letter, unpack_events, unpack_soft
-from strategies.answers import Answer, part, understand
+from fedkd.wire import Letter, WireError, unpack_events, unpack_soft
+from strategies.answers import Answer, merged, part, understand, understood
 from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
 from strategies.exam import Consensus, Marks, fuse
+from strategies.failures import Failures, add, late_reason, too_few
 from strategies.ledger import EXAM
-from strategies.post import Answers, Failures, Post, add, late_reason, too_few, understood
+from strategies.post import Answers, Post
 from strategies.quorum import Announce, linger, wait
 
 
@@ -173,24 +174,13 @@ class ViewStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """What the views that answered, now or late, leave for the next round."""
         server_round += self.done
-        post = self.setting.post
-        linger(post, self._grid, self._until)
-        came = {view: (server_round, letter) for view, letter in self._enough(replies).items()}
-        answers = self._understood(came, self.notes.failures)
-        came_late, nonsense = post.late(self._grid), dict[str, str]()
-        late = self._understood(came_late, nonsense)
-        self._note_late({view: late_reason(came_late[view][0], reason) for view, reason in nonsense.items()})
-        self._require(len(answers), len(self.setting.pupils), f"in round {server_round}")
-        for view, answer in answers.items():
-            self.notes.tallies[view] = answer.tally
-            self.notes.clocks[view] = answer.clock
-        late = {view: replace(answer, held=view in post.held) for view, answer in late.items()}
-        late = late if self.setting.staleness else {}
-        answers = {**late, **{v: answer.after(late[v]) if v in late else answer for v, answer in answers.items()}}
+        linger(self.setting.post, self._grid, self._until)
+        in_time, late = self._in_time(replies), self._late()
+        self._require(len(in_time), len(self.setting.pupils), f"in round {server_round}")
+        answers = merged(in_time, late if self.setting.staleness else {})
         self._greeted |= {view for view, answer in answers.items() if not answer.held}
-        left = self.hear(server_round, dict(sorted(answers.items())), self._arrays)
-        for view in post.forgetful():
-            self.forgot(view)
+        left = self.hear(server_round, answers, self._arrays)
+        self._tell_the_forgetful_again()
         return left, None
 
     def configure_evaluate(
@@ -211,11 +201,10 @@ class ViewStrategy(Strategy):
         server_round += self.done
         if not self._has_exam(server_round):
             return None
-        letters = self._enough(replies)
-        understood(letters, self._mark, self.notes.failures)
-        self._note_late({})
-        for view in self.setting.post.forgetful():
-            self.forgot(view)
+        _, nonsense = understood(self._enough(replies), self._mark)
+        self.notes.failures |= nonsense
+        self._note_late(self.setting.post.late_failures())
+        self._tell_the_forgetful_again()
         self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)
         return None
@@ -243,6 +232,29 @@ class ViewStrategy(Strategy):
         self.notes.failures |= {view: post.failures[view] for view in away}
         self._refused |= {(view, post.roster.node_of[view]) for view in away if view not in post.lost}
 
+    def _in_time(self, replies: Iterable[Message]) -> dict[str, Answer]:
+        """The answers to this round, taken down with the failures."""
+        letters = self._enough(replies)
+        answers, nonsense = self._understood({view: (self.notes.round, letter) for view, letter in letters.items()})
+        self.notes.failures |= nonsense
+        self.notes.tallies |= {view: answer.tally for view, answer in answers.items()}
+        self.notes.clocks |= {view: answer.clock for view, answer in answers.items()}
+        return answers
+
+    def _late(self) -> dict[str, Answer]:
+        """The answers to earlier rounds that have come since; what came in their place is taken down."""
+        post = self.setting.post
+        came = post.late(self._grid)
+        answers, nonsense = self._understood(came)
+        self._note_late(post.late_failures())
+        self._note_late({view: late_reason(came[view][0], reason) for view, reason in nonsense.items()})
+        return {view: replace(answer, held=view in post.held) for view, answer in answers.items()}
+
+    def _tell_the_forgetful_again(self) -> None:
+        """Views that may have lost what they were told, and say so in time or late, are told it in the next round."""
+        for view in self.setting.post.forgetful():
+            self.forgot(view)
+
     def _enough(self, replies: Iterable[Message]) -> Answers:
         """The letters that came, if need be after waiting for those that were lost."""
         setting = self.setting
@@ -254,14 +266,13 @@ class ViewStrategy(Strategy):
         self.notes.failures |= failures
         return letters
 
-    def _note_late(self, nonsense: Failures) -> None:
-        """Note what came late and was no answer, or one that makes no sense."""
-        for failures in (self.setting.post.late_failures(), nonsense):
-            for view, reason in failures.items():
-                add(self.notes.late_failures, view, reason)
+    def _note_late(self, failures: Failures) -> None:
+        """Take down what came late and was no answer, or one that makes no sense."""
+        for view, reason in failures.items():
+            add(self.notes.late_failures, view, reason)
 
-    def _understood(self, letters: Mapping[str, tuple[int, Letter]], failures: Failures) -> dict[str, Answer]:
-        """The answers in letters of rounds; those that make no sense are added to the failures."""
+    def _understood(self, letters: Mapping[str, tuple[int, Letter]]) -> tuple[dict[str, Answer], Failures]:
+        """The answers in letters of rounds, and why others make no sense."""
 
         def read(view: str, came: tuple[int, Letter]) -> Answer:
             round, letter = came
@@ -269,16 +280,20 @@ class ViewStrategy(Strategy):
             self.refuse(answer)
             return answer
 
-        return understood(letters, read, failures)
+        return understood(letters, read)
 
     def _mark(self, view: str, letter: Letter) -> None:
         """Take down what a view answered at an exam."""
         truth, k = unpack_events(part(letter, "truth")), self.setting.num_classes
         marks = Marks.of(unpack_soft(part(letter, "answers")), truth)
         teachers = Marks.of(unpack_soft(letter["teacher_answers"]), truth) if "teacher_answers" in letter else None
+        if (wrong := truth.classes[truth.classes >= k]).numel():
+            raise WireError(f"expected true classes 0 to {k - 1}, got class {int(wrong[0])}.")
         for given in (marks, teachers or marks):
-            if given.answers.num_classes != k or len(given.truth) != len(given.answers) or (truth.classes >= k).any():
-                raise ValueError(f"expected answers over {k} classes to events whose class it tells")
+            if given.answers.num_classes != k:
+                raise WireError(f"expected answers over {k} classes, got {given.answers.num_classes}.")
+            if (told := len(given.truth)) != (answered := len(given.answers)):
+                raise WireError(f"expected the true class of each of {answered} events answered, got {told} of them.")
         self.notes.digests[view] = str(part(letter, "student")["digest"])  # type: ignore[call-overload]
         self.notes.marks[view] = marks
         if teachers is not None:

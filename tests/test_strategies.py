@@ -38,9 +38,10 @@ from strategies.checkpoint import Beginning, keep, last
 from strategies.distil import Distil
 from strategies.enrol import Enrolment, enrolled, event_letters, refuse_untaught
 from strategies.exam import Marks, fuse
+from strategies.failures import reasons
 from strategies.fedavg import FedAvg, average
 from strategies.ledger import Ledger
-from strategies.post import Post, reasons
+from strategies.post import Post
 from strategies.roster import Roster, deal
 from strategies.teaching import federate, in_the_lab
 from strategies.views import Setting
@@ -533,18 +534,30 @@ def test_an_exam_that_nobody_sits_ends_the_run() -> None:
         strategy.aggregate_evaluate(1, [])
 
 
-def test_a_teacher_that_answers_what_no_exam_asked_is_its_views_failure() -> None:
+TABLE, TRUTH = soft([1, 2], [0.9, 0.2]), EventLabels(torch.tensor([1, 2]), torch.tensor([0, 1]))
+THREE_CLASSES = SoftLabels.of(torch.tensor([1, 2]), torch.full((2, 3), 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"teacher_answers": pack_soft(soft([1, 3], [0.9, 0.2]))}, "of each of 2 events answered, got 1 of them."),
+        ({"answers": pack_soft(soft([1, 3], [0.9, 0.2]))}, "of each of 2 events answered, got 1 of them."),
+        ({"answers": pack_soft(THREE_CLASSES)}, "expected answers over 2 classes, got 3."),
+        ({"truth": pack_events(replace(TRUTH, classes=torch.tensor([0, 7])))}, "true classes 0 to 1, got class 7."),
+    ],
+)
+def test_an_exam_that_makes_no_sense_is_its_views_failure(wrong: Letter, sentence: str) -> None:
     strategy = Alone(setting(rounds=1))
     messages = list(strategy.configure_evaluate(1, ArrayRecord(), ConfigRecord(), nowhere()))
     for message in messages:
         stamp(message)
-    table, truth = soft([1, 2], [0.9, 0.2]), EventLabels(torch.tensor([1, 2]), torch.tensor([0, 1]))
-    sat: Letter = {"answers": pack_soft(table), "truth": pack_events(truth), "student": ConfigRecord({"digest": "0"})}
-    wrong = {**sat, "teacher_answers": pack_soft(soft([1, 3], [0.9, 0.2]))}
-    replies = [reply(messages[0], {"v01": wrong}), reply(messages[1], {"v02": sat, "v03": sat})]
+    sat: Letter = {"answers": pack_soft(TABLE), "truth": pack_events(TRUTH), "student": ConfigRecord({"digest": "0"})}
+    replies = [reply(messages[0], {"v01": {**sat, **wrong}}), reply(messages[1], {"v02": sat, "v03": sat})]
     strategy.aggregate_evaluate(1, replies)
     assert list(strategy.notes.marks) == ["v02", "v03"] and not strategy.notes.teachers
-    assert strategy.notes.failures["v01"].startswith("its answer makes no sense")
+    assert strategy.notes.failures["v01"].startswith("its answer makes no sense: WireError: expected")
+    assert strategy.notes.failures["v01"].endswith(sentence)
 
 
 def test_a_host_answers_for_its_own_views_only() -> None:
