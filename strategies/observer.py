@@ -49,8 +49,7 @@ class Observer:
             **_figures(notes),
         )
         if server_round:
-            standing = self.strategy.standing(server_round, arrays)
-            checkpoint.keep(self.record.folder / "checkpoint", standing, self.strategy.setting.post.ledger)
+            checkpoint.keep(self.record.folder / "checkpoint", self.strategy.standing(server_round, arrays))
 
     def close(self) -> None:
         """Write what only the end knows: the students' digest, every answer, the confusion of every view."""

@@ -42,12 +42,12 @@ def federate(
     told, weights = dict(first), ArrayRecord()
     missed: Failures = {}
     for round in range(1, rounds + 1):
-        answers, failures = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
-        learned, nonsense = understood(answers, _learned)
+        exchange = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
+        learned, nonsense = understood(exchange.letters, _learned)
         states = {view: state for view, state in learned.items() if state}
         expected = form(weights) or _form_of_most(states.values())  # type: ignore[arg-type]
         taught, others = understood(states, partial(_alike, expected))
-        failures = {**failures, **nonsense, **others}
+        failures = {**exchange.failures, **nonsense, **others}
         missed |= {view: f"in round {round} of the teacher: {reason}" for view, reason in failures.items()}
         counts = [num_clips[view] for view in taught]
         if not any(counts):

@@ -25,7 +25,7 @@ from strategies.enrol import enrol_late
 from strategies.exam import Consensus, Marks, fuse
 from strategies.failures import Failures, add, late_reason, too_few
 from strategies.ledger import EXAM
-from strategies.post import Answers, Post
+from strategies.post import Post
 from strategies.quorum import Announce, linger, wait
 
 
@@ -147,7 +147,9 @@ class ViewStrategy(Strategy):
 
     def standing(self, server_round: int, arrays: ArrayRecord) -> Standing:
         """How it stands after a round that left `arrays`."""
-        return Standing(server_round, arrays, self.setting.beginning.enrolment, frozenset(self._greeted))
+        books = self.setting.post.ledger.books()
+        enrolment, greeted = self.setting.beginning.enrolment, frozenset(self._greeted)
+        return Standing(server_round, arrays, enrolment, greeted, books=books)
 
     def go_on(self, standing: Standing) -> None:
         """Stand as another did: Flower's first round is then the one after its last."""
@@ -226,11 +228,15 @@ class ViewStrategy(Strategy):
             for view, node in post.roster.node_of.items()
             if view not in enrolment.num_clips and node in there and (view, node) not in self._refused
         ]
-        if late and enrol_late(post, grid, enrolment, late, self.setting.num_classes, self.notes.round):
+        if not late:
+            return
+        joined, failures = enrol_late(post, grid, enrolment, late, self.setting.num_classes, self.notes.round)
+        if len(joined.num_clips) > len(enrolment.num_clips):
             self._greeted.clear()  # what the newcomers know is told to all
-        away = [view for view in late if view not in enrolment.num_clips]
-        self.notes.failures |= {view: post.failures[view] for view in away}
-        self._refused |= {(view, post.roster.node_of[view]) for view in away if view not in post.lost}
+        self.setting = replace(self.setting, beginning=replace(self.setting.beginning, enrolment=joined))
+        self.notes.failures |= failures
+        away = (view for view in late if view in failures and view not in post.exchange.lost)
+        self._refused |= {(view, post.roster.node_of[view]) for view in away}
 
     def _in_time(self, replies: Iterable[Message]) -> dict[str, Answer]:
         """The answers to this round, taken down with the failures."""
@@ -248,23 +254,23 @@ class ViewStrategy(Strategy):
         answers, nonsense = self._understood(came)
         self._note_late(post.late_failures())
         self._note_late({view: late_reason(came[view][0], reason) for view, reason in nonsense.items()})
-        return {view: replace(answer, held=view in post.held) for view, answer in answers.items()}
+        return {view: replace(answer, held=view in post.exchange.held) for view, answer in answers.items()}
 
     def _tell_the_forgetful_again(self) -> None:
         """Views that may have lost what they were told, and say so in time or late, are told it in the next round."""
         for view in self.setting.post.forgetful():
             self.forgot(view)
 
-    def _enough(self, replies: Iterable[Message]) -> Answers:
+    def _enough(self, replies: Iterable[Message]) -> Mapping[str, Letter]:
         """The letters that came, if need be after waiting for those that were lost."""
         setting = self.setting
         setting.post.sort(replies)
         needed, patience = setting.min_views, setting.patience
-        letters, failures = wait(
+        exchange = wait(
             setting.post, self._grid, setting.views, needed=needed, patience=patience, announce=setting.announce
         )
-        self.notes.failures |= failures
-        return letters
+        self.notes.failures |= exchange.failures
+        return exchange.letters
 
     def _note_late(self, failures: Failures) -> None:
         """Take down what came late and was no answer, or one that makes no sense."""

@@ -38,6 +38,7 @@ from strategies.checkpoint import Beginning, keep, last
 from strategies.distil import Distil
 from strategies.enrol import Enrolment, enrolled, event_letters, refuse_untaught
 from strategies.exam import Marks, fuse
+from strategies.exchange import Exchange
 from strategies.failures import reasons
 from strategies.fedavg import FedAvg, average
 from strategies.ledger import Ledger
@@ -125,15 +126,16 @@ def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
     failed = Message(Error(2, "Traceback ...\n  line\nValueError: lens cap"), reply_to=one)
-    answers, failures = post.sort([reply(two, {"v03": tally, "v02": tally}), failed])
-    assert list(answers) == ["v02", "v03"]
-    assert failures == {"v01": "ValueError: lens cap"}
+    exchange = post.sort([reply(two, {"v03": tally, "v02": tally}), failed])
+    assert list(exchange.letters) == ["v02", "v03"]
+    assert exchange.failures == {"v01": "ValueError: lens cap"}
 
 
 def test_a_host_that_never_answers_is_named() -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
-    assert post.sort([]) == ({}, {"v01": "no answer in time", "v02": "no answer in time"})
+    silent = dict.fromkeys(("v01", "v02"), "no answer in time")
+    assert post.sort([]) == Exchange({}, silent, lost=frozenset(silent))
 
 
 def test_the_ledger_counts_every_byte_once() -> None:
@@ -154,7 +156,7 @@ def test_what_a_reply_says_of_itself_is_not_gone_by(about: dict) -> None:
     stamp(one), stamp(two)
     content = address({"v02": DONE, "v09": DONE}, ConfigRecord(about))
     post.sort([Message(content, reply_to=two)])
-    assert list(post.answers) == ["v02"]
+    assert list(post.exchange.letters) == ["v02"]
     assert post.ledger.of(1, "v02")[0] == sum(record.count_bytes() for record in content.values())
 
 
@@ -164,15 +166,15 @@ def test_a_reply_whose_bytes_cannot_be_counted_is_its_hosts_failure(reason: obje
     one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one), stamp(two)
     wordless = reply(one, {"v01": {"failed": ConfigRecord({"reason": reason})}})  # Flower refuses to count it
-    answers, failures = post.sort([wordless, reply(two, {"v02": DONE})])
-    assert list(answers) == ["v02"] and "its answer makes no sense" in failures["v01"]
+    exchange = post.sort([wordless, reply(two, {"v02": DONE})])
+    assert list(exchange.letters) == ["v02"] and "its answer makes no sense" in exchange.failures["v01"]
 
 
 def test_a_view_of_which_its_host_says_nothing_is_named() -> None:
     post = Post(Roster({"v01": 1, "v02": 1}), Ledger(), RUN)
     [one] = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one)
-    assert post.sort([reply(one, {"v02": DONE})])[1] == {"v01": "its host's answer says nothing of it"}
+    assert post.sort([reply(one, {"v02": DONE})]).failures == {"v01": "its host's answer says nothing of it"}
 
 
 def test_a_reason_that_several_views_give_is_given_once() -> None:
@@ -239,11 +241,11 @@ def test_whoever_enrols_with_nonsense_takes_no_part(wrong: Letter) -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     one, two = post.send(nowhere(), "query.enrol", 0, {"v01": {}, "v02": {}}, {"tell": True})
     stamp(one), stamp(two)
-    post.sort(
+    exchange = post.sort(
         [reply(one, {"v01": {**SAID, **wrong} if wrong else {"clips": SAID["clips"]}}), reply(two, {"v02": SAID})]
     )
-    enrolment = enrolled(post, 2, tell=True, needed=1, num_classes=2)
-    refuse_untaught(post, "skeletons")
+    enrolment = enrolled(exchange, 2, tell=True, needed=1, num_classes=2)
+    refuse_untaught(exchange, enrolment, "skeletons")
     assert enrolment.num_clips == {"v02": 9} and list(enrolment.events) == ["v02"]
     assert enrolment.failures["v01"].startswith("its answer makes no sense")
 
@@ -264,15 +266,32 @@ def test_whoever_comes_late_with_nonsense_is_named() -> None:
     enrolment = Enrolment({"v01": 9, "v02": 9}, {}, {}, [], False)
     strategy = Alone(setting(beginning=Beginning(enrolment, {})))
     strategy.configure_train(1, ArrayRecord(), ConfigRecord(), answering({"v03": {"clips": clips(-5)}}))
-    assert strategy.notes.failures["v03"].startswith("its answer makes no sense") and "v03" not in enrolment.num_clips
+    assert strategy.notes.failures["v03"].startswith("its answer makes no sense")
+    assert "v03" not in strategy.setting.pupils
+
+
+def test_whoever_comes_late_takes_part_and_what_it_knows_is_told_to_all() -> None:
+    before = Enrolment({"v01": 9, "v02": 9}, {"v01": KNOWN, "v02": KNOWN}, {}, [], True)
+    strategy = Alone(setting(beginning=Beginning(before, {})))
+    strategy._greeted = {"v01", "v02"}
+    new = EventLabels(torch.tensor([5]), torch.tensor([1]))
+    said: Letter = {"clips": clips(4), "events": pack_events(new)}
+    messages = strategy.configure_train(1, ArrayRecord(), ConfigRecord(), answering({"v03": said}))
+    told = {view: letter for message in messages for view, letter in letters(message.content).items()}
+    assert {view: unpack_events(letter["events"]).ids.tolist() for view, letter in told.items()} == {
+        "v01": [5],
+        "v02": [5],
+        "v03": [1, 2],
+    }
+    assert strategy.setting.pupils == ("v01", "v02", "v03") and list(before.num_clips) == ["v01", "v02"]
 
 
 def test_event_labels_that_nobody_asked_for_are_left_unread() -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     one, two = post.send(nowhere(), "query.enrol", 0, {"v01": {}, "v02": {}}, {"tell": False})
     stamp(one), stamp(two)
-    post.sort([reply(one, {"v01": SAID}), reply(two, {"v02": {"clips": SAID["clips"]}})])
-    assert list(enrolled(post, 2, tell=False, needed=2, num_classes=2).letters()) == ["v01", "v02"]
+    exchange = post.sort([reply(one, {"v01": SAID}), reply(two, {"v02": {"clips": SAID["clips"]}})])
+    assert list(enrolled(exchange, 2, tell=False, needed=2, num_classes=2).letters()) == ["v01", "v02"]
 
 
 def taught(*values: float, count: int = 1) -> Letter:
@@ -282,7 +301,7 @@ def taught(*values: float, count: int = 1) -> Letter:
 def federated(num_clips: int, *rounds: dict[str, Letter]) -> tuple[list[float], dict[str, str]]:
     """The teacher's weights, and who missed a round, where the views answer this in each round."""
     said, post = iter(rounds), Post(Roster({}), Ledger(), RUN)
-    post.ask = lambda *_, **__: (next(said), {})  # type: ignore[method-assign]
+    post.ask = lambda *_, **__: Exchange(next(said))  # type: ignore[method-assign]
     told = {view: {} for view in rounds[0]}
     clips = dict.fromkeys(told, 9) | {"v03": num_clips}
     weights, missed = federate(post, nowhere(), told, clips, rounds=len(rounds), timeout=1.0)  # type: ignore[arg-type]
@@ -427,11 +446,12 @@ def test_the_views_speak_once_or_again_and_never_after_the_last_round() -> None:
 
 def test_a_view_that_lost_its_memory_hears_the_consensus_again_from_whoever_goes_on(tmp_path: Path) -> None:
     strategy = distil()
-    strategy.setting.beginning.enrolment.events["v02"] = EventLabels(torch.tensor([1]), torch.tensor([0]))
+    known = EventLabels(torch.tensor([1]), torch.tensor([0]))
+    strategy.setting = replace(strategy.setting, beginning=beginning(v02=known))
     arrays = heard(strategy, TABLES)
     strategy.hear(3, {view: understand(DONE, 2) for view in ("v01", "v02")}, arrays)
-    keep(tmp_path, strategy.standing(3, arrays), Ledger())
-    standing = last(tmp_path, Ledger(), rounds=4)
+    keep(tmp_path, strategy.standing(3, arrays))
+    standing = last(tmp_path, rounds=4)
     assert standing is not None and standing.enrolment.num_clips == strategy.setting.beginning.enrolment.num_clips
     assert standing.enrolment.events["v02"].ids.tolist() == [1]
     again = distil()
@@ -565,8 +585,8 @@ def test_a_host_answers_for_its_own_views_only() -> None:
     one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
-    answers, failures = post.sort([reply(two, {"v01": tally, "v09": tally})])
-    assert not answers and set(failures) == {"v01", "v02"}
+    exchange = post.sort([reply(two, {"v01": tally, "v09": tally})])
+    assert not exchange.letters and set(exchange.failures) == {"v01", "v02"}
 
 
 def test_a_view_that_learned_nothing_does_not_dilute_the_average() -> None:
