@@ -24,7 +24,7 @@ from clients.outfit import forget_recordings, new_camera
 from fedkd.errors import UserError, remark
 from fedkd.sealed import seal, unseal
 
-KEPT = 3
+KEPT_MOMENTS = 3
 """Moments of a camera on disk: the last, the one a killed server goes back to, and one more should a file be torn."""
 
 KEPT_DAYS = 14
@@ -124,7 +124,7 @@ class Memory:
             return
         moments = self._moments(name)
         past = [other for other in sorted(moments) if other <= moment]
-        for other in moments.keys() - set(past[-KEPT:]):  # later ones are of a future that is made again
+        for other in moments.keys() - set(past[-KEPT_MOMENTS:]):  # later ones are of a future that is made again
             moments[other].unlink(missing_ok=True)
 
     def _moments(self, name: str) -> dict[Moment, Path]:

@@ -16,10 +16,10 @@ from strategies.exchange import Exchange
 from strategies.failures import Failures, too_few
 from strategies.post import Post
 
-LATE = 60.0
+ENROL_SECONDS = 60.0
 """Seconds that a view which comes late has to enrol: the others wait for it."""
 
-MOST = 2**32
+MOST_CLIPS = 2**32
 """Clips that a view can have: as many as there are event ids."""
 
 
@@ -68,7 +68,7 @@ def enrol_late(
 ) -> tuple[Enrolment, Failures]:
     """(the enrolment with those of `views`, not there before `round`, that take part now, why others do not)."""
     letters: dict[str, Letter] = {view: {} for view in views}
-    exchange = post.ask(grid, "query.enrol", letters, {"tell": enrolment.tell}, timeout=LATE, round=round)
+    exchange = post.ask(grid, "query.enrol", letters, {"tell": enrolment.tell}, timeout=ENROL_SECONDS, round=round)
     num_clips, events, failures = _said(exchange, enrolment.tell, num_classes)
     num_clips, events = {**enrolment.num_clips, **num_clips}, {**enrolment.events, **events}
     return replace(enrolment, num_clips=num_clips, events=events), failures
@@ -89,8 +89,8 @@ def _said(exchange: Exchange, tell: bool, num_classes: int) -> tuple[dict[str, i
 
 def _count(letter: Letter, name: str) -> int:
     count = number(part(letter, "clips"), name)
-    if not 0 <= count <= MOST:
-        raise WireError(f"expected 0 to {MOST} as '{name}', got {count:g}.")
+    if not 0 <= count <= MOST_CLIPS:
+        raise WireError(f"expected 0 to {MOST_CLIPS} as '{name}', got {count:g}.")
     return int(count)
 
 

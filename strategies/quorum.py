@@ -15,7 +15,7 @@ from fedkd.data.pool import POOLED
 from strategies.exchange import Exchange
 from strategies.post import Post
 
-PAUSE = 1.0
+LOOK_SECONDS = 1.0
 """Seconds between two looks at who is back."""
 
 Announce = Callable[[str], None]
@@ -28,7 +28,7 @@ def linger(post: Post, grid: Grid, until: float) -> None:
     Else rounds would follow on one another without them, and what they say would be many rounds old when it comes.
     """
     while post.is_held_up() and (left := until - time.monotonic()) > 0:
-        time.sleep(min(PAUSE, left))
+        time.sleep(min(LOOK_SECONDS, left))
         post.hear(grid)
 
 
@@ -38,7 +38,7 @@ def wait(post: Post, grid: Grid, views: Sequence[str], *, needed: int, patience:
     while len(exchange.letters) < needed and exchange.lost and (left := deadline - time.monotonic()) > 0:
         lost = ", ".join(sorted(exchange.lost))
         announce(f"{len(exchange.letters)} views answered, {needed} needed: waiting for {lost}, {left:.0f} s left")
-        time.sleep(min(PAUSE, left))
+        time.sleep(min(LOOK_SECONDS, left))
         if POOLED not in exchange.lost:
             post.roster.welcome(grid, views)
         exchange = post.ask_again(grid)
