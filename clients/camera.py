@@ -195,8 +195,8 @@ class Camera:
         for role, mentor in self.mentors.items():
             flat |= {f"mentor.{role}.{name}": value for name, value in mentor.pupil.state().items()}
         flat |= {"told.ids": self.told.ids, "told.classes": self.told.classes}
-        flat |= {name: getattr(self.consensus, name.removeprefix("consensus.")) for name in _CONSENSUS}
-        flat |= {"first_heard": torch.tensor(self.first_heard)}
+        flat |= {"consensus.ids": self.consensus.ids, "consensus.probs": self.consensus.probs}
+        flat |= {"consensus.weight": self.consensus.weight, "first_heard": torch.tensor(self.first_heard)}
         return flat
 
     def restore(self, flat: Mapping[str, Tensor]) -> None:
@@ -205,7 +205,7 @@ class Camera:
         for role, mentor in self.mentors.items():
             mentor.pupil.restore(under(f"mentor.{role}.", flat))
         self.told = EventLabels(flat["told.ids"], flat["told.classes"])
-        self.consensus = SoftLabels(*(flat[name] for name in _CONSENSUS))
+        self.consensus = SoftLabels(flat["consensus.ids"], flat["consensus.probs"], flat["consensus.weight"])
         self.first_heard = int(flat["first_heard"])
 
     def packed(self) -> bytes:
@@ -246,13 +246,13 @@ class Camera:
 
         A student that waits in vain has all rounds to itself.
         """
-        first = self.habits.anew_after
-        waits = first is not None and self.listens and not self.first_heard and round <= first
-        if waits:
-            return min(first or 0, self.course.rounds)
-        return (
-            self.course.rounds - self.first_heard + 1 if first is not None and self.first_heard else self.course.rounds
-        )
+        all_rounds, first = self.course.rounds, self.habits.anew_after
+        if first is None:
+            return all_rounds
+        if self.first_heard:
+            return all_rounds - self.first_heard + 1
+        waits = self.listens and round <= first
+        return min(first, all_rounds) if waits else all_rounds
 
     def _chance(self, role: str) -> tuple[int, str, str]:
         return self.habits.seed, role, self.view.name
@@ -314,6 +314,3 @@ def clip_shape(view: View, course: Course, role: str) -> tuple[int, ...]:
         there = ", ".join(view.train.streams)
         raise UserError(f"the {role} sees {missing}, but {view.name} has {there}; choose another {role}=.")
     return tuple(view.train.stream(course.modality).shape[1:])
-
-
-_CONSENSUS = ("consensus.ids", "consensus.probs", "consensus.weight")

@@ -14,7 +14,7 @@ from typing import IO
 WAIT_SECONDS = 10.0
 """A SuperNode starts a second ClientApp a second after the first; a small host takes a few more."""
 
-_PAUSE = 0.02
+_LOOK_SECONDS = 0.02
 
 
 def wait(folder: Path, seconds: float = WAIT_SECONDS) -> bool:
@@ -26,7 +26,7 @@ def wait(folder: Path, seconds: float = WAIT_SECONDS) -> bool:
             if not _take(joins):
                 return True
             fcntl.flock(joins, fcntl.LOCK_UN)
-            time.sleep(_PAUSE)
+            time.sleep(_LOOK_SECONDS)
     return False
 
 

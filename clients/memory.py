@@ -24,7 +24,7 @@ from clients.outfit import forget_recordings, new_camera
 from fedkd.errors import UserError, remark
 from fedkd.sealed import seal, unseal
 
-KEPT = 3
+KEPT_MOMENTS = 3
 """Moments of a camera on disk: the last, the one a killed server goes back to, and one more should a file be torn."""
 
 KEPT_DAYS = 14
@@ -66,7 +66,8 @@ class Memory:
         """A camera as it last stood, but no later than `until`; and whether it remembers all that it was told by then.
 
         One that stands before `until` may have lost what was told in the rounds between, or never have heard it. It
-        says so in every answer until it has been told something: nothing of it is kept here before `remember`.
+        says so until it is remembered again, so in its answer to one train message and in those to exams before that:
+        whoever hears it must tell it again, however late the answer.
         """
         if name in self._here and (self._here[name][0] <= until or self.folder is None):
             return self._here[name][1], True
@@ -123,7 +124,7 @@ class Memory:
             return
         moments = self._moments(name)
         past = [other for other in sorted(moments) if other <= moment]
-        for other in moments.keys() - set(past[-KEPT:]):  # later ones are of a future that is made again
+        for other in moments.keys() - set(past[-KEPT_MOMENTS:]):  # later ones are of a future that is made again
             moments[other].unlink(missing_ok=True)
 
     def _moments(self, name: str) -> dict[Moment, Path]:
@@ -149,11 +150,15 @@ def forget_others(run_id: int) -> None:
 
 
 def students_folder(message: Message, context: Context, folder: str) -> Path:
-    """Where the final students go: to this host's own place if its operator gave it one, else to the run's `folder`."""
-    own, at_work = str(context.node_config.get("state-dir", "")), context.node_config
-    if own and (at_work.get("warm") or not at_work.get("resident")):
-        return Path(own).expanduser() / "students" / _run_of(message)
-    return Path(folder)
+    """Where the final students go: to the run's `folder`, unless that is on another machine than this host.
+
+    Then its node config says where to: a place across machines by `students-dir`, an operator by `state-dir`. A place
+    on one machine has its `state-dir` in the run config.
+    """
+    own, state_dir = (str(context.node_config.get(name, "")) for name in ("students-dir", "state-dir"))
+    if not own and not state_dir:
+        return Path(folder)
+    return (Path(own) if own else Path(state_dir) / "students").expanduser() / _run_of(message)
 
 
 def _folder(message: Message, context: Context) -> Path | None:

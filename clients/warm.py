@@ -141,10 +141,10 @@ def _listens(path: Path) -> bool:
 def _supernode() -> int:
     """The SuperNode above this process, whose end is the warm process's end too."""
     pid = os.getpid()
-    while pid >= 1:  # in a container the SuperNode itself may be process 1
-        if b"flower-supernode" in Path(f"/proc/{pid}/cmdline").read_bytes():
+    while (process := Path(f"/proc/{pid}")).exists():  # in a container the SuperNode itself may be process 1
+        if b"flower-supernode" in (process / "cmdline").read_bytes():
             return pid
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        pid = int((process / "stat").read_text().rpartition(")")[2].split()[1])
     raise UserError("warm=true in the node config is for a SuperNode's own processes (flower-supernode, on Linux).")
 
 

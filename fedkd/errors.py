@@ -18,5 +18,7 @@ def remark(sentence: str) -> None:
 
 def reason_of(error: BaseException) -> str:
     """An error in one line, for whoever is far from its stack trace."""
-    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    kind, words = type(error).__name__, " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return words
+    return f"{kind}: {words}" if words else kind

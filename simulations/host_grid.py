@@ -88,10 +88,13 @@ class HostGrid(Grid):
         return self.pull_messages(ids)
 
 
-def new_context(run_id: int, node_id: int, overrides: str, state_dir: str) -> Context:
-    """The context of a host whose process stays, so that cameras live on in it; and on its disk, in `state_dir`."""
-    settings: dict[str, bool | float | int | str] = {"resident": True, "state-dir": state_dir}
-    return Context(run_id, node_id, settings, RecordDict(), {"overrides": overrides})
+def new_context(run_id: int, node_id: int, overrides: str, state_dir: str, students_dir: str = "") -> Context:
+    """The context of a host whose process stays, so that cameras live on in it; and on its disk, in `state_dir`.
+
+    students_dir  where its final students go, if it cannot reach the run's folder.
+    """
+    settings: dict[str, bool | float | int | str] = {"resident": True, "students-dir": students_dir}
+    return Context(run_id, node_id, settings, RecordDict(), {"overrides": overrides, "state-dir": state_dir})
 
 
 def failed(message: Message, error: BaseException, code: int = RAISED) -> Message:

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -46,16 +46,29 @@ PIN = "view_"
 
 
 AT_HOME = "~/.local/state/fedkd"
-"""Where the machines of a cluster keep their cameras' memories, each on its own disk."""
+"""Where the machines of a cluster keep their cameras' memories and final students, each on its own disk."""
+
+
+class Disk(NamedTuple):
+    """Where hosts keep their cameras' memories ("": nowhere), and final students ("": in the run's folder)."""
+
+    memories: str
+    students: str
+
+
+def disk_of(memories: str, address: str | None, state_dir: str | None) -> Disk:
+    """A machine of a cluster keeps all on its own disk: the run's folder, where `memories` lie, is the server's."""
+    own = state_dir or (AT_HOME if address else "")
+    return Disk(own if memories and own else memories, f"{own}/students" if address else "")
 
 
 class HostActor:
     """One or more hosts in a process of Ray's."""
 
-    def __init__(self, run_id: int, overrides: str, state_dir: str, views: str) -> None:
+    def __init__(self, run_id: int, overrides: str, disk: Disk, views: str) -> None:
         show_plainly()
         torch.set_num_threads(1)
-        self._run_id, self._overrides, self._state_dir, self._views = run_id, overrides, state_dir, views
+        self._run_id, self._overrides, self._disk, self._views = run_id, overrides, disk, views
         self._contexts: dict[int, Context] = {}
 
     def process(self) -> int:
@@ -66,7 +79,7 @@ class HostActor:
         """The ClientApp's reply."""
         node = message.metadata.dst_node_id
         if node not in self._contexts:
-            self._contexts[node] = new_context(self._run_id, node, self._overrides, self._state_dir)
+            self._contexts[node] = new_context(self._run_id, node, self._overrides, *self._disk)
             self._contexts[node].node_config["views"] = self._views
         return answer(message, self._contexts[node])
 
@@ -83,7 +96,7 @@ class RayHosts:
         num_hosts: int,
         run_id: int,
         overrides: str,
-        state_dir: str,
+        disk: Disk,
         *,
         workers: int,
         pinned: Sequence[str] = (),
@@ -93,7 +106,7 @@ class RayHosts:
         wishes: list[tuple[dict[str, Any], str]] = [({"num_cpus": 1}, "")] * min(workers, num_hosts)
         if pinned:
             wishes = [({"num_cpus": 0, "resources": {PIN + view: SHARE}}, view) for view in pinned]
-        self.actors = [new_actor.options(**wish).remote(run_id, overrides, state_dir, views) for wish, views in wishes]
+        self.actors = [new_actor.options(**wish).remote(run_id, overrides, disk, views) for wish, views in wishes]
         self._nodes = range(1, (len(pinned) or num_hosts) + 1)
         self._wait_until_there(patience)
 
@@ -215,9 +228,6 @@ def run(
     run_id = os.getpid()
     with cluster(address, workers):
         pinned = offered(build(cfg.data).view_names())
-        kept = memories(folder, overrides)
-        if kept and (state_dir or address):
-            kept = state_dir or AT_HOME
-        patience = float(cfg.patience)
-        places = RayHosts(num_hosts, run_id, overrides, kept, workers=workers, pinned=pinned, patience=patience)
+        disk, patience = disk_of(memories(folder, overrides), address, state_dir), float(cfg.patience)
+        places = RayHosts(num_hosts, run_id, overrides, disk, workers=workers, pinned=pinned, patience=patience)
         serve(HostGrid(places, run_id), run_id, overrides, folder)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
+from fedkd.errors import reason_of
 from fedkd.results import TERMS
 from fedkd.types import SoftLabels, Tally
 from fedkd.wire import Letter, Record, WireError, number, unpack_soft, unpack_tally, unpack_weights
+
+Said = TypeVar("Said")
+Meant = TypeVar("Meant")
 
 CLOCK = ("seconds", "lack")
 """What a view tells of itself beside its tally."""
@@ -24,7 +29,6 @@ class Answer:
 
     table    its soft labels as they travelled; `soft` is what they say.
     weights  its student's, where they were asked for.
-    fresh    it may have lost some of what it was told before.
     late     rounds after the one it belongs to that it came; 0: in time.
     held     its view was not told anything this round, since its host was still at an earlier one.
     """
@@ -34,16 +38,36 @@ class Answer:
     soft: SoftLabels | None = None
     table: ArrayRecord | None = None
     weights: Mapping[str, Tensor] | None = None
-    fresh: bool = False
     late: int = 0
     held: bool = False
 
     def after(self, late: Answer) -> Answer:
         """This answer, with the soft labels that its view said in a `late` one where it says none now."""
-        fresh = self.fresh or late.fresh
         if self.soft is not None or late.soft is None:
-            return replace(self, fresh=fresh)
-        return replace(self, soft=late.soft, table=late.table, late=late.late, fresh=fresh)
+            return self
+        return replace(self, soft=late.soft, table=late.table, late=late.late)
+
+
+def merged(in_time: Mapping[str, Answer], late: Mapping[str, Answer]) -> dict[str, Answer]:
+    """By view, in name order: its answer in time, with what it said late, or its late answer alone."""
+    both = {view: answer.after(late[view]) if view in late else answer for view, answer in in_time.items()}
+    return dict(sorted({**late, **both}.items()))
+
+
+def understood(said: Mapping[str, Said], read: Callable[[str, Said], Meant]) -> tuple[dict[str, Meant], dict[str, str]]:
+    """(what `read` makes of what each view said, why what others said makes no sense, whatever it is), by view."""
+    found, failures = dict[str, Meant](), dict[str, str]()
+    for view, one in said.items():
+        try:
+            found[view] = read(view, one)
+        except Exception as error:
+            failures[view] = nonsense(error)
+    return found, failures
+
+
+def nonsense(error: Exception) -> str:
+    """The reason of a view whose answer cannot be read."""
+    return f"its answer makes no sense: {reason_of(error)}"
 
 
 def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
@@ -61,7 +85,7 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
         for name, value in told.items():
             if name not in known or not math.isfinite(value):
                 raise WireError(f"expected finite numbers of {', '.join(known)}, got {name} {value}.")
-    return Answer(tally, seconds, soft, table, weights, "fresh" in letter, late)
+    return Answer(tally, seconds, soft, table, weights, late)
 
 
 def weights_in(letter: Letter) -> dict[str, Tensor]:

@@ -14,13 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 from fedkd.assemble import refuse_unfit, teacher_course
 from fedkd.config import build, from_string, load
 from fedkd.data.pool import POOLED
-from fedkd.errors import UserError
+from fedkd.errors import UserError, reason_of
 from fedkd.learn.course import Course
 from fedkd.record import Record, new_folder
 from fedkd.wire import Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning
 from strategies.enrol import Enrolment, enrolled, refuse_untaught
+from strategies.failures import Failures
 from strategies.ledger import Ledger
 from strategies.observer import Observer
 from strategies.post import Post
@@ -63,7 +64,7 @@ def main(grid: Grid, context: Context) -> None:
         observer = run(steady(grid), cfg, data, record)
         observer.close()
     except BaseException as error:  # an interrupted run has failed too
-        record.update(status="failed", reason=str(error).splitlines()[0] if str(error) else type(error).__name__)
+        record.update(status="failed", reason=reason_of(error))
         raise
     finally:
         record.close()
@@ -72,9 +73,11 @@ def main(grid: Grid, context: Context) -> None:
 def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     """Muster, enrol, bring the teacher, then Flower's own rounds; of a killed run, those that it had yet to do."""
     kept, ledger, patience = record.folder / "checkpoint", Ledger(), float(cfg.patience)
-    begun, standing = checkpoint.beginning(kept, ledger), checkpoint.last(kept, ledger, cfg.rounds)
+    begun, standing = checkpoint.beginning(kept), checkpoint.last(kept, cfg.rounds)
     if begun and standing:
-        begun = replace(begun, enrolment=standing.enrolment)
+        begun = replace(begun, enrolment=standing.enrolment, books=standing.books)
+    if begun:
+        ledger.open(begun.books)
     expected = begun.enrolment.num_clips.keys() - {POOLED} if begun else ()
     roster = muster(grid, data.view_names(), together=cfg.strategy.pool, patience=patience, expected=expected)
     post = Post(roster, ledger, record.run)
@@ -99,7 +102,7 @@ def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
     strategy: ViewStrategy = build(cfg.strategy.exchange, _partial_=True)(setting=setting)
     if standing is not None:
         strategy.go_on(standing)
-    observer = Observer(record, strategy, roster.unserved(data.view_names()) | begun.enrolment.failures)
+    observer = Observer(record, strategy, {**roster.unserved(data.view_names()), **begun.enrolment.failures})
     arrays = standing.arrays if standing else ArrayRecord()
     strategy.start(grid, arrays, cfg.rounds - strategy.done, timeout=float(cfg.timeout), evaluate_fn=observer)
     return observer
@@ -136,13 +139,16 @@ def _begin(grid: Grid, cfg: DictConfig, data: Any, post: Post, record: Record) -
     tell = cfg.strategy.event_labels and not cfg.strategy.pool
     views, timeout, patience = data.view_names(), float(cfg.timeout), float(cfg.patience)
     post.ask(grid, "query.enrol", {view: {} for view in pupils}, {"tell": tell}, timeout=timeout)
-    wait(post, grid, views, needed=_min_views(cfg), patience=patience, announce=record.wait_for)
-    enrolment = enrolled(post, len(pupils), tell=tell, needed=_min_views(cfg), num_classes=len(data.classes))
+    exchange = wait(post, grid, views, needed=_min_views(cfg), patience=patience, announce=record.wait_for)
+    enrolment = enrolled(exchange, len(pupils), tell=tell, needed=_min_views(cfg), num_classes=len(data.classes))
+    teacher, missed = dict[str, Any](), Failures()
     course = teacher_course(cfg)
     if course is not None:
-        refuse_untaught(post, course.seen)
-    begun = Beginning(enrolment, {} if course is None else _teacher(course, cfg, data, post, grid, enrolment))
-    checkpoint.keep_beginning(record.folder / "checkpoint", begun, post.ledger)
+        refuse_untaught(exchange, enrolment, course.seen)
+        teacher, missed = _teacher(course, cfg, data, post, grid, enrolment)
+    enrolment = replace(enrolment, failures={**enrolment.failures, **missed})
+    begun = Beginning(enrolment, teacher, post.ledger.books())
+    checkpoint.keep_beginning(record.folder / "checkpoint", begun)
     return begun
 
 
@@ -150,21 +156,22 @@ def _min_views(cfg: DictConfig) -> int:
     return 1 if cfg.strategy.pool else int(cfg.min_views)
 
 
-def _teacher(course: Course, cfg: DictConfig, data: Any, post: Post, grid: Grid, enrolment: Enrolment) -> Letter:
-    """The letter that brings the teacher; empty where every view teaches its own."""
+def _teacher(
+    course: Course, cfg: DictConfig, data: Any, post: Post, grid: Grid, enrolment: Enrolment
+) -> tuple[Letter, Failures]:
+    """(the letter that brings the teacher, empty where every view teaches its own; why views missed a round of it)."""
     match cfg.teaching.origin:
         case "local" | "online":
-            return {}
+            return {}, {}
         case "federated":
             rounds, timeout = cfg.teaching.rounds, float(cfg.timeout)
             letters, num_clips = enrolment.letters(), enrolment.num_clips
             weights, missed = teaching.federate(post, grid, letters, num_clips, rounds=rounds, timeout=timeout)
-            enrolment.failures.update(missed)
-            return {"teacher": weights}
+            return {"teacher": weights}, missed
         case "lab":
-            return teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed))
+            return teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed)), {}
         case _:
-            return teaching.push(teaching.from_file(cfg.teaching.file))
+            return teaching.push(teaching.from_file(cfg.teaching.file)), {}
 
 
 def _heading(cfg: DictConfig, data: Any) -> dict[str, Any]:

@@ -26,15 +26,19 @@ from fedkd.sealed import seal, unseal
 from fedkd.types import EventLabels
 from fedkd.wire import Letter, Record, pack_weights, unpack_arrays
 from strategies.enrol import Enrolment
-from strategies.ledger import Ledger
+from strategies.ledger import Books
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What is settled before round 1: who takes part and knows what, and the letter that brings the teacher, if any."""
+    """What is settled before round 1: who takes part and knows what, and the letter that brings the teacher, if any.
+
+    books  the ledger's, so far.
+    """
 
     enrolment: Enrolment
     teacher: Letter
+    books: Books = field(default_factory=dict)
 
     def letters(self) -> dict[str, Letter]:
         """What each pupil is told before its first round."""
@@ -50,6 +54,7 @@ class Standing:
     greeted    views that have answered a first letter.
     told       what the exchange tells each view, once,
     owed       and the views that have not answered it yet.
+    books      the ledger's, so far.
     """
 
     round: int
@@ -58,39 +63,39 @@ class Standing:
     greeted: frozenset[str]
     told: Mapping[str, Record] = field(default_factory=dict)
     owed: frozenset[str] = frozenset()
+    books: Books = field(default_factory=dict)
 
 
-def keep_beginning(folder: Path, beginning: Beginning, ledger: Ledger) -> None:
+def keep_beginning(folder: Path, beginning: Beginning) -> None:
     """Write how the run began."""
     tensors = _events(beginning.enrolment) | _flat("teacher:", beginning.teacher)
-    facts = {**_facts(beginning.enrolment), "ledger": ledger.books()}
+    facts = {**_facts(beginning.enrolment), "ledger": beginning.books}
     seal(folder / "beginning.safetensors", tensors, {"facts": json.dumps(facts)})
 
 
-def beginning(folder: Path, ledger: Ledger) -> Beginning | None:
-    """How the run began, its ledger opened there; None where it had not begun."""
+def beginning(folder: Path) -> Beginning | None:
+    """How the run began; None where it had not begun."""
     if not (folder / "beginning.safetensors").exists():
         return None
     tensors, words = unseal(folder / "beginning.safetensors")
     facts = json.loads(words["facts"])
-    ledger.open(facts["ledger"])
     teacher = {kind: pack_weights(weights) for kind, weights in _grouped("teacher:", tensors).items()}
-    return Beginning(_enrolment(tensors, facts), dict(teacher))
+    return Beginning(_enrolment(tensors, facts), dict(teacher), facts["ledger"])
 
 
-def keep(folder: Path, standing: Standing, ledger: Ledger) -> None:
+def keep(folder: Path, standing: Standing) -> None:
     """Write how the server stands; what was written before stays beside it."""
     tensors = {f"arrays:{name}": value for name, value in unpack_arrays(standing.arrays).items()}
     tensors |= _events(standing.enrolment) | _flat("told:", standing.told)
-    facts = {**_facts(standing.enrolment), "ledger": ledger.books(), "round": standing.round}
+    facts = {**_facts(standing.enrolment), "ledger": standing.books, "round": standing.round}
     facts |= {"greeted": sorted(standing.greeted), "owed": sorted(standing.owed)}
     with suppress(FileNotFoundError):
         os.replace(folder / "server.safetensors", folder / "server.before.safetensors")
     seal(folder / "server.safetensors", tensors, {"facts": json.dumps(facts)})
 
 
-def last(folder: Path, ledger: Ledger, rounds: int) -> Standing | None:
-    """How the server last stood with some of its `rounds` to go, its ledger opened there; None before round 1's end."""
+def last(folder: Path, rounds: int) -> Standing | None:
+    """How the server last stood with some of its `rounds` to go; None before round 1's end."""
     torn = 0
     for path in (folder / "server.safetensors", folder / "server.before.safetensors"):
         if path.exists():
@@ -105,11 +110,10 @@ def last(folder: Path, ledger: Ledger, rounds: int) -> Standing | None:
             if facts["round"] >= rounds:
                 path.unlink()  # killed while it wrote the last answers: these come with the last round
                 continue
-            ledger.open(facts["ledger"])
             told = {view: pack_weights(table) for view, table in _grouped("told:", tensors).items()}
             arrays, enrolment = pack_weights(arrays_in(tensors)), _enrolment(tensors, facts)
             greeted, owed = frozenset(facts["greeted"]), frozenset(facts["owed"])
-            return Standing(facts["round"], arrays, enrolment, greeted, told, owed)
+            return Standing(facts["round"], arrays, enrolment, greeted, told, owed, facts["ledger"])
     if torn > 1:
         raise UserError(f"the server's checkpoints in {folder} are torn, both; start the run anew.")
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from flwr.serverapp import Grid
@@ -11,27 +11,29 @@ from flwr.serverapp import Grid
 from fedkd.errors import UserError
 from fedkd.types import EventLabels
 from fedkd.wire import Letter, WireError, number, pack_events, unpack_events
-from strategies.answers import part
-from strategies.post import Failures, Post, too_few, understood
+from strategies.answers import part, understood
+from strategies.exchange import Exchange
+from strategies.failures import Failures, too_few
+from strategies.post import Post
 
-LATE = 60.0
+ENROL_SECONDS = 60.0
 """Seconds that a view which comes late has to enrol: the others wait for it."""
 
-MOST = 2**32
+MOST_CLIPS = 2**32
 """Clips that a view can have: as many as there are event ids."""
 
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What the views said: training clips of each, and (`tell`) the event labels each can tell.
+    """What the views said: training clips of each, and (`tell`) the event labels each can tell. A view may come later.
 
     failures  why others do not take part, or missed a round of a federated teacher.
     lost      those of them whose host did not answer, so that they may come later.
     """
 
-    num_clips: dict[str, int]
-    events: dict[str, EventLabels]
-    failures: Failures
+    num_clips: Mapping[str, int]
+    events: Mapping[str, EventLabels]
+    failures: Mapping[str, str]
     lost: Sequence[str]
     tell: bool
 
@@ -40,20 +42,21 @@ class Enrolment:
         return event_letters(self.events) if self.events else {view: {} for view in self.num_clips}
 
 
-def enrolled(post: Post, asked: int, *, tell: bool, needed: int, num_classes: int) -> Enrolment:
+def enrolled(exchange: Exchange, asked: int, *, tell: bool, needed: int, num_classes: int) -> Enrolment:
     """What the views that were asked have answered (with `tell`, their event labels too)."""
-    num_clips, events = _said(post, tell, num_classes)
+    num_clips, events, failures = _said(exchange, tell, num_classes)
     if len(num_clips) < needed:
-        raise UserError(too_few(len(num_clips), asked, needed, "at enrolment", post.failures))
-    return Enrolment(num_clips, events, post.failures, sorted(post.lost), tell)
+        raise UserError(too_few(len(num_clips), asked, needed, "at enrolment", failures))
+    return Enrolment(num_clips, events, failures, sorted(exchange.lost), tell)
 
 
-def refuse_untaught(post: Post, seen: str) -> None:
+def refuse_untaught(exchange: Exchange, enrolment: Enrolment, seen: str) -> None:
     """A UserError where no view that enrolled has a teacher: the run would pass for one with teachers.
 
-    seen  what the teacher sees.
+    exchange  in which they did.
+    seen      what the teacher sees.
     """
-    if not any(number(letter["clips"], "teachers") for letter in post.answers.values()):
+    if not any(number(exchange.letters[view]["clips"], "teachers") for view in enrolment.num_clips):
         raise UserError(
             f"expected a view that recorded what the teacher sees, {seen}, got none; choose another teacher=, or "
             "strategy.teacher=false."
@@ -62,32 +65,32 @@ def refuse_untaught(post: Post, seen: str) -> None:
 
 def enrol_late(
     post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str], num_classes: int, round: int
-) -> bool:
-    """Ask views that were not there before `round`; whether any of them takes part now."""
-    post.ask(grid, "query.enrol", {view: {} for view in views}, {"tell": enrolment.tell}, timeout=LATE, round=round)
-    num_clips, events = _said(post, enrolment.tell, num_classes)
-    enrolment.num_clips.update(num_clips)
-    enrolment.events.update(events)
-    return bool(num_clips)
+) -> tuple[Enrolment, Failures]:
+    """(the enrolment with those of `views`, not there before `round`, that take part now, why others do not)."""
+    letters: dict[str, Letter] = {view: {} for view in views}
+    exchange = post.ask(grid, "query.enrol", letters, {"tell": enrolment.tell}, timeout=ENROL_SECONDS, round=round)
+    num_clips, events, failures = _said(exchange, enrolment.tell, num_classes)
+    num_clips, events = {**enrolment.num_clips, **num_clips}, {**enrolment.events, **events}
+    return replace(enrolment, num_clips=num_clips, events=events), failures
 
 
-def _said(post: Post, tell: bool, num_classes: int) -> tuple[dict[str, int], dict[str, EventLabels]]:
-    """What answers that make sense say; the others are failures, and answers no more."""
+def _said(exchange: Exchange, tell: bool, num_classes: int) -> tuple[dict[str, int], dict[str, EventLabels], Failures]:
+    """(clips, event labels) in answers that make sense, and why there are no others."""
 
     def read(view: str, letter: Letter) -> tuple[int, EventLabels | None]:
         clips, _ = (_count(letter, name) for name in ("train", "teachers"))
         return clips, _events(letter, num_classes) if tell else None
 
-    said = understood(post.answers, read, post.failures)
-    post.answers = {view: letter for view, letter in post.answers.items() if view in said}
+    said, nonsense = understood(exchange.letters, read)
     num_clips = {view: clips for view, (clips, _) in said.items()}
-    return num_clips, {view: events for view, (_, events) in said.items() if events is not None}
+    events = {view: events for view, (_, events) in said.items() if events is not None}
+    return num_clips, events, {**exchange.failures, **nonsense}
 
 
 def _count(letter: Letter, name: str) -> int:
     count = number(part(letter, "clips"), name)
-    if not 0 <= count <= MOST:
-        raise WireError(f"expected 0 to {MOST} as '{name}', got {count:g}.")
+    if not 0 <= count <= MOST_CLIPS:
+        raise WireError(f"expected 0 to {MOST_CLIPS} as '{name}', got {count:g}.")
     return int(count)
 
 

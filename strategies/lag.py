@@ -31,13 +31,13 @@ from fedkd.wire import address
 PAIR = ("query.wait", "query.join")
 """The two messages."""
 
-PATIENCE = 8
+MOST_SIGNS = 8
 """The most replies, made before the latest message and come after it, by which a node is taken for one that lags."""
 
 
 def hellos(nodes: Iterable[int], *kinds: str) -> list[Message]:
     """Ask nodes which views they serve, by a message of each kind."""
-    return [Message(address({}, ConfigRecord({"round": 0})), node, kind) for node in nodes for kind in kinds]
+    return [Message(address({}, ConfigRecord()), node, kind) for node in nodes for kind in kinds]
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Lag:
             grid.push_messages(pairs)
         for node in self.nodes:
             self.cured[node] = max(m.metadata.created_at for m in pairs if m.metadata.dst_node_id == node)
-            self.needed[node] = min(2 * self.needed.get(node, 1), PATIENCE)
+            self.needed[node] = min(2 * self.needed.get(node, 1), MOST_SIGNS)
             self.signs[node] = 0
         self.nodes.clear()
         return pairs

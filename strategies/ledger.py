@@ -14,6 +14,10 @@ EXAM = -1
 """The round under which the bytes of exams are kept: they measure a run and are no part of its method."""
 
 
+Books = Mapping[str, Sequence[Sequence[Any]]]
+"""{"up" | "down": [[round, view, bytes], ...]}, as JSON holds it."""
+
+
 class Ledger:
     """Both directions of every exchange. Round 0 is what happens before the first: enrolment, a federated teacher.
 
@@ -32,12 +36,12 @@ class Ledger:
         """An answer of the host of `views` came in."""
         self._up.update(_by_view(round, views, content))
 
-    def books(self) -> dict[str, list[list[int | str]]]:
-        """All that was counted so far, as JSON holds it."""
+    def books(self) -> Books:
+        """All that was counted so far."""
         sides = {"up": self._up, "down": self._down}
         return {name: [[round, view, n] for (round, view), n in side.items()] for name, side in sides.items()}
 
-    def open(self, books: Mapping[str, Sequence[Sequence[Any]]]) -> None:
+    def open(self, books: Books) -> None:
         """Count on from such books, whatever was counted here before."""
         sides = [{(round, view): n for round, view, n in books[name]} for name in ("up", "down")]
         self._up, self._down = Counter(sides[0]), Counter(sides[1])

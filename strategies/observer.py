@@ -14,7 +14,7 @@ from flwr.app import ArrayRecord
 from fedkd.record import FUSED, Record
 from strategies import checkpoint
 from strategies.exam import Marks
-from strategies.post import Failures
+from strategies.failures import Failures
 from strategies.views import RoundNotes, ViewStrategy
 
 
@@ -38,7 +38,7 @@ class Observer:
             return  # nothing happened since another wrote it down
         server_round += self.strategy.done
         self.record.rows(self._setup_rows() if server_round == 0 else self._rows(notes))
-        self.failures += [{"round": server_round, "view": v, "reason": r} for v, r in notes.failures.items()]
+        self.failures += [{"round": server_round, "view": v, "reason": r} for v, r in notes.reasons.items()]
         up, down = self.strategy.setting.post.ledger.totals()
         self.record.update(
             rounds_done=server_round,
@@ -49,8 +49,7 @@ class Observer:
             **_figures(notes),
         )
         if server_round:
-            standing = self.strategy.standing(server_round, arrays)
-            checkpoint.keep(self.record.folder / "checkpoint", standing, self.strategy.setting.post.ledger)
+            checkpoint.keep(self.record.folder / "checkpoint", self.strategy.standing(server_round, arrays))
 
     def close(self) -> None:
         """Write what only the end knows: the students' digest, every answer, the confusion of every view."""

@@ -24,7 +24,7 @@ from flwr.app import Metadata
 TRAIN = "train"
 """The kind of message whose answer is of use in a later round too."""
 
-PATIENCE = 5
+SILENT_ROUNDS = 5
 """Rounds after which a host that does not answer is written to again; as many times as it has messages."""
 
 
@@ -83,5 +83,5 @@ class Pace:
         before = [sent for sent in unanswered if sent.node == node and sent.trains and sent.metadata.created_at > since]
         if not before or wishes - {wish for sent in before for wish in sent.wishes}:
             return 0
-        recent = round - before[-1].round < PATIENCE * len(before)
+        recent = round - before[-1].round < SILENT_ROUNDS * len(before)
         return before[0].round if recent and (len(before) > 1 or node in self.slow) else 0

@@ -1,4 +1,4 @@
-"""The post: letters to views become messages to hosts, and the hosts' replies become answers of views.
+"""The post: letters to views become messages to hosts, and the hosts' replies become letters of views.
 
 Every letter is booked in the ledger. Answers are sorted by view name, never by node id or by arrival, so that the same
 answers give the same bits in every place. A failure is an answer too: it is given back with its reason.
@@ -6,26 +6,20 @@ answers give the same bits in every place. A failure is an answer too: it is giv
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
-from fedkd.errors import reason_of
 from fedkd.wire import Letter, address, letters
+from strategies.answers import nonsense
+from strategies.exchange import Exchange
+from strategies.failures import Failures, add, late_reason
 from strategies.lag import PAIR
 from strategies.ledger import EXAM, Ledger
 from strategies.pace import TRAIN, Pace, Sent
 from strategies.roster import Roster
-
-Answers = dict[str, Letter]
-Failures = dict[str, str]
-
-Said = TypeVar("Said")
-Meant = TypeVar("Meant")
 
 GONE = (3, 4, 5)
 """Flower's error codes of a message or a reply that cannot be had, and of a node that is gone."""
@@ -38,25 +32,20 @@ class Post:
     counts once, and only to a message of ours; one to an earlier round's message is given by `late`. Its bytes count in
     the round in which it came: what was written of earlier ones stays true.
 
-    answers   of this exchange, by view.
-    failures  of this exchange: why a view has not answered.
-    lost      views whose host has not answered at all: it is late, or gone, and may come back. (A camera that answers
-              with a failure is there.)
-    held      those of them that were not written to, since their host is still at an earlier round.
+    exchange  how this one stands.
     """
 
     def __init__(self, roster: Roster, ledger: Ledger, run: str) -> None:
         self.roster, self.ledger, self.run = roster, ledger, run
-        self.answers: Answers = {}
-        self.failures: Failures = {}
-        self.lost: set[str] = set()
-        self.held: set[str] = set()
+        self.exchange = Exchange()
         self._kind, self._round, self._now = "", 0, 0  # an exam has no round of its own; it is always in one
         self._told: Mapping[str, Letter] = {}
         self._asked: Mapping[str, bool | int | str] = {}
         self._waiting: list[Sent] = []
         self._older: list[Sent] = []
         self._late: dict[str, tuple[int, Letter]] = {}
+        self._late_failures: Failures = {}
+        self._forgetful: set[str] = set()
         self._pace = Pace()
 
     def ask(
@@ -68,7 +57,7 @@ class Post:
         *,
         timeout: float,
         round: int = 0,
-    ) -> tuple[Answers, Failures]:
+    ) -> Exchange:
         """Send before a round's train messages (0: before round 1), wait, and sort the replies."""
         return self.sort(grid.send_and_receive(self.send(grid, kind, round, told, asked), timeout=timeout))
 
@@ -84,39 +73,38 @@ class Post:
         self._now = max(self._now, round)
         self.hear(grid)
         self._kind, self._round, self._told, self._asked = kind, round, told, asked
-        self.answers, self.lost, self.held, self._waiting = {}, set(told), set(), []
-        self.failures = dict.fromkeys(told, "no node serves it")
+        self.exchange, self._waiting = Exchange.among(told), []
         written = self._write(list(told))
         pairs = self.roster.lag.bring_into_step(grid)
         self._older += [Sent(round, (), frozenset(), message.metadata) for message in pairs]  # nobody waits for them
         return written
 
-    def sort(self, replies: Iterable[Message]) -> tuple[Answers, Failures]:
-        """(letters by view in name order, reasons by view that did not answer), now that these replies have come."""
+    def sort(self, replies: Iterable[Message]) -> Exchange:
+        """How the exchange stands now that these replies have come."""
+        said, failed, there = dict[str, Letter](), Failures(), set[str]()
         for reply in replies:
             sent = _taken(self._waiting, reply)
             if sent is None:
                 continue
-            said, failed = self._open(reply, sent)
-            self.answers |= said
-            self.failures |= failed
+            its_letters, its_failures = self._open(reply, sent)
+            said |= its_letters
+            failed |= its_failures
             if _is_there(reply):
-                self.lost -= set(sent.views)
+                there |= set(sent.views)
                 self._pace.heard(sent, late=False)
-        self.answers = dict(sorted(self.answers.items()))
-        self.failures = {view: reason for view, reason in self.failures.items() if view not in self.answers}
-        return self.answers, self.failures
+        self.exchange = self.exchange.heard(said, failed, there)
+        return self.exchange
 
-    def ask_again(self, grid: Grid) -> tuple[Answers, Failures]:
+    def ask_again(self, grid: Grid) -> Exchange:
         """Sort what has come since; whose host is lost and back gets the exchange's message once more."""
         if waiting := [sent.id for sent in self._waiting]:
             self.sort(grid.pull_messages(waiting))
         self.hear(grid)
         there, under_way = set(grid.get_node_ids()), {view for sent in self._waiting for view in sent.views}
-        back = [v for v in sorted(self.lost) if v not in under_way and self.node_of(v) in there]
+        back = [v for v in sorted(self.exchange.lost) if v not in under_way and self.node_of(v) in there]
         if back:
             grid.push_messages(self._write(back))
-        return self.answers, self.failures
+        return self.exchange
 
     def node_of(self, view: str) -> int | None:
         """The node that serves a view, or all of them where recordings are pooled."""
@@ -128,9 +116,19 @@ class Post:
         came, self._late = self._late, {}
         return came
 
+    def late_failures(self) -> Failures:
+        """What has come since in place of answers to messages of earlier exchanges, by view."""
+        came, self._late_failures = self._late_failures, {}
+        return came
+
+    def forgetful(self) -> set[str]:
+        """Views that have said since, in time or late, that they may have lost what they were told."""
+        said, self._forgetful = self._forgetful, set()
+        return said
+
     def is_held_up(self) -> bool:
         """Whether a host that got no message of this exchange is still at an earlier one."""
-        return any(self._still_at(node) for node in self._hosts(sorted(self.held)))
+        return any(self._still_at(node) for node in self._hosts(sorted(self.exchange.held)))
 
     def hear(self, grid: Grid) -> None:
         """Take in what has come to messages of earlier exchanges; by when it was made, hosts that lag are known."""
@@ -142,7 +140,9 @@ class Post:
             lags = self.roster.lag.judge(reply, ", ".join(self.roster.by_node().get(reply.metadata.src_node_id, ())))
             if _is_there(reply):
                 self._pace.heard(sent, late=not lags)  # a host that lags is not slow
-            said, _ = self._open(reply, sent)
+            said, failed = self._open(reply, sent)
+            for view, reason in failed.items():
+                add(self._late_failures, view, late_reason(sent.round, reason))
             if sent.trains:
                 for view, letter in said.items():
                     if view not in self._late or self._late[view][0] < sent.round:
@@ -154,20 +154,19 @@ class Post:
 
     def _write(self, views: Sequence[str]) -> list[Message]:
         """The messages to the hosts of views of this exchange, those that are still at an earlier one left out."""
-        written: list[Message] = []
+        written, asked, held = list[Message](), list[str](), dict[str, int]()
         for node, served in self._hosts(views).items():
             if earlier := self._still_at(node):
-                self.failures |= dict.fromkeys(served, f"still at round {earlier}")
-                self.held |= set(served)
+                held |= dict.fromkeys(served, earlier)
                 continue
-            self.held -= set(served)
             letters_told = {view: self._told[view] for view in served}
             content = address(letters_told, ConfigRecord({"views": list(served), **self._asked}))
             self.ledger.sent(self._round, served, content)
             message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
             written.append(message)
+            asked += served
             self._waiting.append(Sent(self._round, served, self._wishes, message.metadata))
-            self.failures |= dict.fromkeys(served, "no answer in time")
+        self.exchange = self.exchange.written(asked, held)
         self.roster.lag.wrote(written)
         return written
 
@@ -175,15 +174,16 @@ class Post:
     def _wishes(self) -> Set[str]:
         return {name for name, wished in self._asked.items() if wished is True}
 
-    def _open(self, reply: Message, sent: Sent) -> tuple[Answers, Failures]:
+    def _open(self, reply: Message, sent: Sent) -> tuple[dict[str, Letter], Failures]:
         """What a host's views say in a reply; a host answers for the views that it was asked about."""
         if reply.has_error():
             return {}, dict.fromkeys(sent.views, _reason(reply))
         try:
             self.ledger.received(EXAM if sent.round == EXAM else self._now, sent.views, reply.content)
         except Exception as error:
-            return {}, dict.fromkeys(sent.views, _nonsense(error))
+            return {}, dict.fromkeys(sent.views, nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
+        self._forgetful |= {view for view, letter in said.items() if "fresh" in letter}
         failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
         failed |= {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
         return {view: letter for view, letter in said.items() if view not in failed}, failed
@@ -207,21 +207,6 @@ def _is_there(reply: Message) -> bool:
     return not reply.has_error() or reply.error.code not in GONE
 
 
-def understood(said: Mapping[str, Said], read: Callable[[str, Said], Meant], failures: Failures) -> dict[str, Meant]:
-    """What `read` makes of what each view said; whatever it is, if it makes no sense it is that view's failure."""
-    found = {}
-    for view, one in said.items():
-        try:
-            found[view] = read(view, one)
-        except Exception as error:
-            failures[view] = _nonsense(error)
-    return found
-
-
-def _nonsense(error: Exception) -> str:
-    return f"its answer makes no sense: {reason_of(error)}"
-
-
 def _said_reason(letter: Letter) -> str:
     return " ".join(str(letter["failed"].get("reason", "no reason")).split())
 
@@ -232,21 +217,3 @@ def _reason(reply: Message) -> str:
     if not lines:
         return f"error {reply.error.code}"
     return lines[-1].rpartition(" occurred. Message: ")[2].removesuffix("'>")  # Flower's engine wraps a client's words
-
-
-def too_few(answered: int, asked: int, needed: int, when: str, failures: Failures) -> str:
-    """The sentence that ends a run for want of answers."""
-    why = reasons(failures) or "no node serves the others"
-    return f"{answered} of {asked} views answered {when}, {needed} needed: {why}."
-
-
-def reasons(failures: Failures) -> str:
-    """Each reason once; where views give one that differs in their names only, in the words of the first of them."""
-    alike: dict[str, list[str]] = {}
-    for view, reason in sorted(failures.items()):
-        alike.setdefault(re.sub(rf"\b{re.escape(view)}\b", "", reason), []).append(view)
-    said = []
-    for without_name, (first, *others) in alike.items():
-        named = without_name != failures[first] and others
-        said.append(failures[first].rstrip(".") + (f" (so do {', '.join(others)})" if named else ""))
-    return "; ".join(sorted(said))

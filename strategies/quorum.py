@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
-from strategies.post import Answers, Failures, Post
+from strategies.exchange import Exchange
+from strategies.post import Post
 
-PAUSE = 1.0
+LOOK_SECONDS = 1.0
 """Seconds between two looks at who is back."""
 
 Announce = Callable[[str], None]
@@ -27,21 +28,19 @@ def linger(post: Post, grid: Grid, until: float) -> None:
     Else rounds would follow on one another without them, and what they say would be many rounds old when it comes.
     """
     while post.is_held_up() and (left := until - time.monotonic()) > 0:
-        time.sleep(min(PAUSE, left))
+        time.sleep(min(LOOK_SECONDS, left))
         post.hear(grid)
 
 
-def wait(
-    post: Post, grid: Grid, views: Sequence[str], *, needed: int, patience: float, announce: Announce
-) -> tuple[Answers, Failures]:
-    """The answers and failures of the exchange once `needed` views answered, nobody is lost, or `patience` is over."""
-    deadline = time.monotonic() + patience
-    while len(post.answers) < needed and post.lost and (left := deadline - time.monotonic()) > 0:
-        lost = ", ".join(sorted(post.lost))
-        announce(f"{len(post.answers)} views answered, {needed} needed: waiting for {lost}, {left:.0f} s left")
-        time.sleep(min(PAUSE, left))
-        if POOLED not in post.lost:
+def wait(post: Post, grid: Grid, views: Sequence[str], *, needed: int, patience: float, announce: Announce) -> Exchange:
+    """How the exchange stands once `needed` views answered, nobody is lost, or `patience` is over."""
+    deadline, exchange = time.monotonic() + patience, post.exchange
+    while len(exchange.letters) < needed and exchange.lost and (left := deadline - time.monotonic()) > 0:
+        lost = ", ".join(sorted(exchange.lost))
+        announce(f"{len(exchange.letters)} views answered, {needed} needed: waiting for {lost}, {left:.0f} s left")
+        time.sleep(min(LOOK_SECONDS, left))
+        if POOLED not in exchange.lost:
             post.roster.welcome(grid, views)
-        post.ask_again(grid)
+        exchange = post.ask_again(grid)
     announce("")
-    return post.answers, post.failures
+    return exchange

@@ -20,10 +20,10 @@ from fedkd.errors import UserError
 from fedkd.wire import WireError, about, names
 from strategies.lag import PAIR, Lag, hellos
 
-ASKING = 10.0
+NEWCOMER_SECONDS = 10.0
 """Seconds that a node which comes later has to say which views it serves: the others wait for it."""
 
-MOST = 2
+MOST_HELLOS = 2
 """Messages that ask a node and that it has not answered: one may be lost, or stay in a SuperNode that lags."""
 
 
@@ -72,7 +72,7 @@ class Roster:
         if not there - self.asked:
             return
         newcomers = self._late_claims(grid)
-        newcomers |= self._ask(grid, sorted(there - self.asked - self.met - newcomers.keys()), ASKING)
+        newcomers |= self._ask(grid, sorted(there - self.asked - self.met - newcomers.keys()), NEWCOMER_SECONDS)
         may_claim = set(views) - {
             view for view in self.claimed if self.node_of[view] in there
         }  # not one that is served
@@ -84,7 +84,7 @@ class Roster:
         free = [node for node, said in sorted(newcomers.items()) if not said]
         self.node_of = dict(sorted({**self.node_of, **_spread(lost, free), **claimed}.items()))
         under_way = Counter(self.unanswered.values())
-        again = hellos((node for node in sorted(there - self.asked) if under_way[node] < MOST), "query.hello")
+        again = hellos((node for node in sorted(there - self.asked) if under_way[node] < MOST_HELLOS), "query.hello")
         grid.push_messages(again)
         self._sent(again)
 
@@ -179,8 +179,6 @@ def deal(views: Sequence[str], claims: Mapping[int, Sequence[str]]) -> dict[str,
             node_of[view] = node
     free = [node for node in sorted(claims) if not claims[node]]
     unclaimed = [view for view in sorted(views) if view not in node_of]
-    if unclaimed and not free and not node_of:
-        raise UserError("expected at least one node, got none.")
     return dict(sorted({**node_of, **_spread(unclaimed, free)}.items()))
 
 

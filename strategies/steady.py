@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-PAUSE = 0.5
+PULL_SECONDS = 0.5
 """Seconds between two looks at what has come, where the grid has no interval of its own. The SuperLink is next door."""
 
 
@@ -30,7 +30,7 @@ def steady(grid: Grid) -> Grid:
             replies += came
             waiting -= {reply.metadata.reply_to_message_id for reply in came}
             if waiting:
-                time.sleep(getattr(grid, "pull_interval", PAUSE))
+                time.sleep(getattr(grid, "pull_interval", PULL_SECONDS))
         return replies
 
     if not getattr(grid, "complete", False):

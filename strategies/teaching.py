@@ -26,29 +26,36 @@ from fedkd.learn.course import Course
 from fedkd.learn.lesson import plain_lesson
 from fedkd.types import Clips
 from fedkd.wire import Letter, pack_weights, unpack_tally
-from strategies.answers import part, weights_in
+from strategies.answers import part, understood, weights_in
+from strategies.failures import Failures, reasons
 from strategies.fedavg import Form, average, form, refuse_other
-from strategies.post import Failures, Post, reasons, understood
+from strategies.post import Post
 
 
 def federate(
     post: Post, grid: Grid, first: Mapping[str, Letter], num_clips: Mapping[str, int], *, rounds: int, timeout: float
 ) -> tuple[ArrayRecord, Failures]:
-    """The teacher's weights after `rounds` of federated averaging, and who missed one; `first` is told beforehand."""
+    """The teacher's weights after `rounds` of federated averaging, and who missed one.
+
+    first  what each view is told beforehand, and again where it may have lost it.
+    """
     told, weights = dict(first), ArrayRecord()
     missed: Failures = {}
     for round in range(1, rounds + 1):
-        answers, failures = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
-        states = {view: state for view, state in understood(answers, _learned, failures).items() if state}
+        exchange = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
+        learned, nonsense = understood(exchange.letters, _learned)
+        states = {view: state for view, state in learned.items() if state}
         expected = form(weights) or _form_of_most(states.values())  # type: ignore[arg-type]
-        taught = understood(states, partial(_alike, expected), failures)
+        taught, others = understood(states, partial(_alike, expected))
+        failures = {**exchange.failures, **nonsense, **others}
         missed |= {view: f"in round {round} of the teacher: {reason}" for view, reason in failures.items()}
         counts = [num_clips[view] for view in taught]
         if not any(counts):
             why = reasons(failures) or "no view has a label"
             raise UserError(f"no view could teach the teacher in round {round}: {why}.")
         weights = pack_weights(average(list(taught.values()), counts))
-        told = {view: {"weights": weights} for view in first}
+        again = {view: first[view] for view in post.forgetful() if view in first}
+        told = {view: {**again.get(view, {}), "weights": weights} for view in first}
     return weights, missed
 
 
@@ -76,10 +83,17 @@ def in_the_lab(course: Course, clips: Clips | None, num_classes: int, seed: int)
             "teaching.origin=lab needs labelled skeletons at the server, and this data set has none; "
             "use teaching.origin=local, federated or file."
         )
-    stream = clips.streams[course.modality]
-    pupil = course.new_pupil(tuple(stream.shape[1:]), num_classes, (seed, "teacher"))
+    if not clips.has(course.seen):
+        missing = ", ".join(sorted(set(course.seen.split("+")) - set(clips.streams)))
+        raise UserError(
+            f"expected recordings of {missing}, which the teacher sees, in the server's lab, got "
+            f"{', '.join(clips.streams)}; choose another teacher=, or teaching.origin=local, federated or file."
+        )
+    shape = tuple(clips.stream(course.modality).shape[1:])
+    pupil = course.new_pupil(shape, num_classes, (seed, "teacher"))
+    lesson = plain_lesson(clips.stream(course.taught_on), clips.labels, num_classes)
     for round in range(1, course.rounds + 1):
-        course.teach(pupil, plain_lesson(stream, clips.labels, num_classes), round, (seed, "teacher", "lab"))
+        course.teach(pupil, lesson, round, (seed, "teacher", "lab"))
     return pupil.voice.state_dict()
 
 

@@ -18,28 +18,42 @@ from flwr.serverapp.strategy import Strategy
 from fedkd.data.pool import POOLED
 from fedkd.errors import UserError
 from fedkd.types import Tally
-from fedkd.wire import Letter, unpack_events, unpack_soft
-from strategies.answers import Answer, part, understand
+from fedkd.wire import Letter, WireError, unpack_events, unpack_soft
+from strategies.answers import Answer, merged, part, understand, understood
 from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
 from strategies.exam import Consensus, Marks, fuse
+from strategies.failures import Failures, add, late_reason, too_few
 from strategies.ledger import EXAM
-from strategies.post import Answers, Failures, Post, too_few, understood
+from strategies.post import Post
 from strategies.quorum import Announce, linger, wait
 
 
 @dataclass
 class RoundNotes:
-    """What became of one round: filled by the strategy, read by the observer."""
+    """What became of one round: filled by the strategy, read by the observer.
+
+    failures       why views have not answered in it.
+    late_failures  what came in it in place of answers to earlier messages.
+    """
 
     round: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
     clocks: dict[str, Mapping[str, float]] = field(default_factory=dict)
     failures: Failures = field(default_factory=dict)
+    late_failures: Failures = field(default_factory=dict)
     marks: dict[str, Marks] = field(default_factory=dict)
     teachers: dict[str, Marks] = field(default_factory=dict)
     fused: Marks | None = None
     digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> Failures:
+        """All that went wrong, by view."""
+        said = dict(self.failures)
+        for view, reason in self.late_failures.items():
+            add(said, view, reason)
+        return said
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ class Setting:
     patience       but only after so many seconds of waiting for hosts that were lost, which `announce` tells of.
     staleness      weight of an answer that comes n rounds late: staleness ** n. 0 drops it.
     exam_every     rounds from one exam to the next; the last round always has one.
-    save_to        folder on the hosts' disks for the final students ("" keeps none).
+    save_to        folder for the final students of hosts without a disk of their own ("" keeps none, nowhere).
     """
 
     post: Post
@@ -133,7 +147,9 @@ class ViewStrategy(Strategy):
 
     def standing(self, server_round: int, arrays: ArrayRecord) -> Standing:
         """How it stands after a round that left `arrays`."""
-        return Standing(server_round, arrays, self.setting.beginning.enrolment, frozenset(self._greeted))
+        books = self.setting.post.ledger.books()
+        enrolment, greeted = self.setting.beginning.enrolment, frozenset(self._greeted)
+        return Standing(server_round, arrays, enrolment, greeted, books=books)
 
     def go_on(self, standing: Standing) -> None:
         """Stand as another did: Flower's first round is then the one after its last."""
@@ -160,22 +176,13 @@ class ViewStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """What the views that answered, now or late, leave for the next round."""
         server_round += self.done
-        post = self.setting.post
-        linger(post, self._grid, self._until)
-        came = {view: (server_round, letter) for view, letter in self._enough(replies).items()}
-        answers = self._understood(came, self.notes.failures)
-        self._require(len(answers), len(self.setting.pupils), f"in round {server_round}")
-        for view, answer in answers.items():
-            self.notes.tallies[view] = answer.tally
-            self.notes.clocks[view] = answer.clock
-        late = self._understood(post.late(self._grid), {})
-        late = {view: replace(answer, held=view in post.held) for view, answer in late.items()}
-        late = late if self.setting.staleness else {}
-        answers = {**late, **{v: answer.after(late[v]) if v in late else answer for v, answer in answers.items()}}
+        linger(self.setting.post, self._grid, self._until)
+        in_time, late = self._in_time(replies), self._late()
+        self._require(len(in_time), len(self.setting.pupils), f"in round {server_round}")
+        answers = merged(in_time, late if self.setting.staleness else {})
         self._greeted |= {view for view, answer in answers.items() if not answer.held}
-        left = self.hear(server_round, dict(sorted(answers.items())), self._arrays)
-        for view in (view for view, answer in answers.items() if answer.fresh):
-            self.forgot(view)
+        left = self.hear(server_round, answers, self._arrays)
+        self._tell_the_forgetful_again()
         return left, None
 
     def configure_evaluate(
@@ -196,10 +203,10 @@ class ViewStrategy(Strategy):
         server_round += self.done
         if not self._has_exam(server_round):
             return None
-        letters = self._enough(replies)
-        understood(letters, self._mark, self.notes.failures)
-        for view in (view for view, letter in letters.items() if "fresh" in letter):
-            self.forgot(view)
+        _, nonsense = understood(self._enough(replies), self._mark)
+        self.notes.failures |= nonsense
+        self._note_late(self.setting.post.late_failures())
+        self._tell_the_forgetful_again()
         self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)
         return None
@@ -221,25 +228,57 @@ class ViewStrategy(Strategy):
             for view, node in post.roster.node_of.items()
             if view not in enrolment.num_clips and node in there and (view, node) not in self._refused
         ]
-        if late and enrol_late(post, grid, enrolment, late, self.setting.num_classes, self.notes.round):
+        if not late:
+            return
+        joined, failures = enrol_late(post, grid, enrolment, late, self.setting.num_classes, self.notes.round)
+        if len(joined.num_clips) > len(enrolment.num_clips):
             self._greeted.clear()  # what the newcomers know is told to all
-        away = [view for view in late if view not in enrolment.num_clips]
-        self.notes.failures |= {view: post.failures[view] for view in away}
-        self._refused |= {(view, post.roster.node_of[view]) for view in away if view not in post.lost}
+        self.setting = replace(self.setting, beginning=replace(self.setting.beginning, enrolment=joined))
+        self.notes.failures |= failures
+        away = (view for view in late if view in failures and view not in post.exchange.lost)
+        self._refused |= {(view, post.roster.node_of[view]) for view in away}
 
-    def _enough(self, replies: Iterable[Message]) -> Answers:
+    def _in_time(self, replies: Iterable[Message]) -> dict[str, Answer]:
+        """The answers to this round, taken down with the failures."""
+        letters = self._enough(replies)
+        answers, nonsense = self._understood({view: (self.notes.round, letter) for view, letter in letters.items()})
+        self.notes.failures |= nonsense
+        self.notes.tallies |= {view: answer.tally for view, answer in answers.items()}
+        self.notes.clocks |= {view: answer.clock for view, answer in answers.items()}
+        return answers
+
+    def _late(self) -> dict[str, Answer]:
+        """The answers to earlier rounds that have come since; what came in their place is taken down."""
+        post = self.setting.post
+        came = post.late(self._grid)
+        answers, nonsense = self._understood(came)
+        self._note_late(post.late_failures())
+        self._note_late({view: late_reason(came[view][0], reason) for view, reason in nonsense.items()})
+        return {view: replace(answer, held=view in post.exchange.held) for view, answer in answers.items()}
+
+    def _tell_the_forgetful_again(self) -> None:
+        """Views that may have lost what they were told, and say so in time or late, are told it in the next round."""
+        for view in self.setting.post.forgetful():
+            self.forgot(view)
+
+    def _enough(self, replies: Iterable[Message]) -> Mapping[str, Letter]:
         """The letters that came, if need be after waiting for those that were lost."""
         setting = self.setting
         setting.post.sort(replies)
         needed, patience = setting.min_views, setting.patience
-        letters, failures = wait(
+        exchange = wait(
             setting.post, self._grid, setting.views, needed=needed, patience=patience, announce=setting.announce
         )
-        self.notes.failures |= failures
-        return letters
+        self.notes.failures |= exchange.failures
+        return exchange.letters
 
-    def _understood(self, letters: Mapping[str, tuple[int, Letter]], failures: Failures) -> dict[str, Answer]:
-        """The answers in letters of rounds; those that make no sense are added to the failures."""
+    def _note_late(self, failures: Failures) -> None:
+        """Take down what came late and was no answer, or one that makes no sense."""
+        for view, reason in failures.items():
+            add(self.notes.late_failures, view, reason)
+
+    def _understood(self, letters: Mapping[str, tuple[int, Letter]]) -> tuple[dict[str, Answer], Failures]:
+        """The answers in letters of rounds, and why others make no sense."""
 
         def read(view: str, came: tuple[int, Letter]) -> Answer:
             round, letter = came
@@ -247,16 +286,20 @@ class ViewStrategy(Strategy):
             self.refuse(answer)
             return answer
 
-        return understood(letters, read, failures)
+        return understood(letters, read)
 
     def _mark(self, view: str, letter: Letter) -> None:
         """Take down what a view answered at an exam."""
         truth, k = unpack_events(part(letter, "truth")), self.setting.num_classes
         marks = Marks.of(unpack_soft(part(letter, "answers")), truth)
         teachers = Marks.of(unpack_soft(letter["teacher_answers"]), truth) if "teacher_answers" in letter else None
+        if (wrong := truth.classes[truth.classes >= k]).numel():
+            raise WireError(f"expected true classes 0 to {k - 1}, got class {int(wrong[0])}.")
         for given in (marks, teachers or marks):
-            if given.answers.num_classes != k or len(given.truth) != len(given.answers) or (truth.classes >= k).any():
-                raise ValueError(f"expected answers over {k} classes to events whose class it tells")
+            if given.answers.num_classes != k:
+                raise WireError(f"expected answers over {k} classes, got {given.answers.num_classes}.")
+            if (told := len(given.truth)) != (answered := len(given.answers)):
+                raise WireError(f"expected the true class of each of {answered} events answered, got {told} of them.")
         self.notes.digests[view] = str(part(letter, "student")["digest"])  # type: ignore[call-overload]
         self.notes.marks[view] = marks
         if teachers is not None:
@@ -270,4 +313,4 @@ class ViewStrategy(Strategy):
     def _require(self, answered: int, asked: int, when: str) -> None:
         needed = self.setting.min_views
         if answered < needed:
-            raise UserError(too_few(answered, asked, needed, when, self.notes.failures))
+            raise UserError(too_few(answered, asked, needed, when, self.notes.reasons))

@@ -59,12 +59,19 @@ class FaultyHosts(local.HostsHere):
                 pass
             case "late":
                 self._late.append((future, self._reply(message)))
+            case "raises late":
+                self._late.append((future, failed(message, RuntimeError("lens cap"))))
+            case "garbage late":
+                self._late.append((future, _spoilt(self._reply(message), message)))
             case "twice":
                 self._reply(message)
                 future.set_result(self._reply(message))
             case "restarted":
                 memory.forget(os.getpid())
                 future.set_result(self._reply(message))
+            case "restarted late":
+                memory.forget(os.getpid())
+                self._late.append((future, self._reply(message)))
             case "garbage":
                 future.set_result(_spoilt(self._reply(message), message))
             case "full disk":
@@ -159,6 +166,28 @@ def test_late_weights_are_averaged_with_less_weight(faulty, tmp_path: Path) -> N
         for weight in ("0.0", "0.5", "1.0")
     }
     assert len(set(digests.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "reason"),
+    [
+        ("train", "raises late", "late, to round 1: RuntimeError: lens cap"),
+        ("train", "garbage late", "late, to round 1: its answer makes no sense"),
+        ("evaluate", "raises late", "late, to an exam: RuntimeError: lens cap"),
+    ],
+)
+def test_why_a_host_that_is_late_fails_is_recorded(faulty, tmp_path: Path, kind: str, fault: str, reason: str) -> None:
+    folder = faulty(tmp_path, {(kind, 1, "v01"): fault}, "rounds=2", "strategy=alone")
+    assert failures(folder) == [(1, "v01"), (2, "v01")]
+    first, late = (failure["reason"] for failure in summary(folder)["failures"])
+    assert first == "no answer in time" and late.startswith(reason)
+    assert statuses(folder)[2, "v01"] == "ok", "to round 2 it has answered"
+
+
+def test_a_quorum_that_is_missing_ends_the_run_with_what_came_late_too(faulty, tmp_path: Path) -> None:
+    faults: Faults = {("train", 1, "v01"): "raises late", ("train", 2, "v01"): "silent", ("train", 2, "v02"): "raises"}
+    with pytest.raises(UserError, match=r"1 of 3 .* in round 2, 2 needed: RuntimeError: lens cap; .*late, to round 1"):
+        faulty(tmp_path, faults, "patience=0.1", "min_views=2", "strategy=alone")
 
 
 @pytest.mark.parametrize("strategy", ["distil", "fedavg"])
@@ -305,6 +334,17 @@ def test_a_camera_that_lost_its_memory_is_told_everything_again(faulty, tmp_path
     )
     lacks = [pd.read_csv(folder / "rounds.csv").set_index(["round", "view"])["lack"] for folder in (calm, lost)]
     assert lacks[1][2, "v01"] > lacks[0][2, "v01"] and lacks[1][3, "v01"] == lacks[0][3, "v01"]
+
+
+@pytest.mark.parametrize("staleness", [0.0, 0.5])
+def test_a_camera_that_says_late_that_it_lost_its_memory_is_told(faulty, tmp_path: Path, staleness: float) -> None:
+    """It says so once; the answer itself counts less, or nothing."""
+    words = ("rounds=4", "resumable=false", "strategy=labels", f"strategy.staleness={staleness}")
+    calm, lost = (
+        column(faulty(tmp_path / name, faults, *words), "lack")
+        for name, faults in (("calm", {}), ("lost", {("train", 2, "v01"): "restarted late"}))
+    )
+    assert lost[3, "v01"] > calm[3, "v01"] and lost[4, "v01"] == calm[4, "v01"]
 
 
 @pytest.mark.parametrize("fault", ["restarted", "twice"])

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from test_utd_mhad import write_clip
-from tiny import JOB
+from tiny import JOB, only_folder, run, summary
 
 from fedkd.errors import UserError
 from fedkd.record import Record
@@ -127,6 +128,27 @@ def test_a_failed_run_says_where_its_record_is(capsys: pytest.CaptureFixture, tm
     assert main(["run", *JOB, *lost]) == 2
     [summary] = tmp_path.rglob("summary.json")
     assert f"what the failed run wrote is in {summary.parent};" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("v03"), "KeyError: 'v03'"),
+        (RuntimeError("the first line,\n  and the second"), "RuntimeError: the first line, and the second"),
+        (UserError("a sentence."), "a sentence."),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
+def test_a_failed_run_records_its_error(
+    error: BaseException, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def raises(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("strategies.app.muster", raises)
+    with pytest.raises(type(error)):
+        run(tmp_path, "place.workers=1")
+    assert summary(only_folder(tmp_path))["reason"] == reason
 
 
 def test_a_sweep_goes_on_after_a_failed_run_and_names_it(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

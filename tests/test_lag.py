@@ -255,7 +255,7 @@ def exchange(post: Post, grid: OneHost, round: int, kind: str = "train") -> bool
     """Whether the view answers in time."""
     post.sort(grid.send_and_receive(post.send(grid, kind, round, {"v01": {}}, {"round": round})))
     post.late(grid)
-    return not post.lost
+    return not post.exchange.lost
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -339,7 +339,7 @@ def test_a_host_whose_link_was_cut_is_taken_for_one_that_lags_once(grid: OneHost
     written = post.send(grid, "train", 2, {"v01": {}}, {"round": 2})
     grid.answer()
     post.sort(grid.send_and_receive(written))
-    assert list(post.late(grid)) == ["v01"] and not post.lost
+    assert list(post.late(grid)) == ["v01"] and not post.exchange.lost
     assert all(exchange(post, grid, round) for round in range(3, 8))
     assert [kind for kind in grid.sent if kind in PAIR] == list(PAIR) and not post.roster.lag.nodes
 

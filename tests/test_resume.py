@@ -21,7 +21,7 @@ from tiny import JOB, only_folder, run, summary
 
 from clients import memory
 from clients.app import app as client_app
-from clients.memory import KEPT, Moment
+from clients.memory import KEPT_MOMENTS, Moment
 from fedkd.errors import Remark, UserError
 from fedkd.learn.pupil import digest
 from fedkd.record import Record
@@ -282,7 +282,7 @@ def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path
         kept.remember({"v01": seen}, Moment(1, round))
         digests[round] = seen.digest()
     files = sorted(kept.folder.iterdir())  # type: ignore[union-attr]
-    assert len(files) == KEPT
+    assert len(files) == KEPT_MOMENTS
     back, known = host(tmp_path).recall("v01", Moment(1, 4))
     assert known and back.digest() == digests[4]
     files[-1].write_bytes(files[-1].read_bytes()[:-9])

@@ -96,14 +96,14 @@ def train(post: Post, grid: TwoHosts, round: int, **wishes: bool) -> list[int]:
     messages = post.send(grid, "train", round, {"v01": {}, "v02": {}}, {"round": round, **wishes})
     post.sort(grid.send_and_receive(messages, timeout=TIMEOUT))
     linger(post, grid, until)
-    assert "v02" in post.answers
+    assert "v02" in post.exchange.letters
     return [round - of for view, (of, _) in post.late(grid).items() if view == "v01"]
 
 
 def sits_an_exam(post: Post, grid: TwoHosts) -> bool:
     messages = post.send(grid, "evaluate", EXAM, {"v01": {}, "v02": {}}, {"round": 1})
     post.sort(grid.send_and_receive(messages, timeout=TIMEOUT))
-    return "v01" in post.answers
+    return "v01" in post.exchange.letters
 
 
 @pytest.mark.parametrize("times", [1.2, 1.5, 1.8])
@@ -133,7 +133,7 @@ def test_a_view_that_is_not_asked_is_still_at_an_earlier_round(clock: Clock) -> 
     reasons = []
     for round in range(1, 4):
         train(post, grid, round)
-        reasons.append(post.failures["v01"])
+        reasons.append(post.exchange.failures["v01"])
     assert reasons == ["no answer in time", "no answer in time", "still at round 1"]
 
 
@@ -141,9 +141,9 @@ def test_a_host_that_was_late_once_misses_no_round(clock: Clock) -> None:
     post, grid = new_post(), TwoHosts(clock, 1.05 * TIMEOUT)
     train(post, grid, 1)
     grid.seconds = 1
-    assert train(post, grid, 2) == [1] and "v01" in post.answers
+    assert train(post, grid, 2) == [1] and "v01" in post.exchange.letters
     train(post, grid, 3)
-    assert "v01" in post.answers
+    assert "v01" in post.exchange.letters
 
 
 @pytest.mark.parametrize("speak", [False, True])
@@ -152,9 +152,9 @@ def test_a_round_in_which_the_views_speak_reaches_a_slow_host(clock: Clock, spea
     for round in range(1, 4):
         train(post, grid, round)
     train(post, grid, 4, wants_soft=speak)
-    assert post.held == (set() if speak else {"v01"})
+    assert post.exchange.held == (set() if speak else {"v01"})
     train(post, grid, 5, wants_soft=speak)
-    assert post.held == {"v01"}, "once"
+    assert post.exchange.held == {"v01"}, "once"
 
 
 def test_a_host_that_lost_two_messages_is_written_to_again(clock: Clock) -> None:
@@ -164,7 +164,7 @@ def test_a_host_that_lost_two_messages_is_written_to_again(clock: Clock) -> None
     train(post, grid, 2)
     train(post, grid, 3)
     grid.dead = False
-    came = [round for round in range(4, 20) if not train(post, grid, round) and "v01" in post.answers]
+    came = [round for round in range(4, 20) if not train(post, grid, round) and "v01" in post.exchange.letters]
     assert came[0] == 13 and came == list(range(13, 20)), "ten rounds after the second, and in each from there on"
 
 
@@ -178,12 +178,12 @@ def test_a_host_whose_messages_are_lost_is_written_to_again_and_takes_part_at_on
     train(post, grid, 6)
     grid.dead = False
     missed = 0
-    while "v01" not in post.answers:
+    while "v01" not in post.exchange.letters:
         train(post, grid, 7 + missed)
         missed += 1
     assert missed <= (6 if slow else 1)
     train(post, grid, 20)
-    assert "v01" in post.answers
+    assert "v01" in post.exchange.letters
 
 
 def test_an_exam_that_is_answered_tells_that_no_earlier_answer_will_come(clock: Clock) -> None:
@@ -191,8 +191,8 @@ def test_an_exam_that_is_answered_tells_that_no_earlier_answer_will_come(clock: 
     train(post, grid, 1)
     grid.dead = True
     train(post, grid, 2), train(post, grid, 3), train(post, grid, 4)
-    assert post.held == {"v01"}
+    assert post.exchange.held == {"v01"}
     grid.dead, grid.free = False, 0
     assert sits_an_exam(post, grid)
     train(post, grid, 5)
-    assert "v01" in post.answers
+    assert "v01" in post.exchange.letters

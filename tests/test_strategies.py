@@ -10,10 +10,14 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import JOB
+from torch import Tensor
 
+from fedkd.assemble import teacher_course
+from fedkd.config import load
 from fedkd.consensus.mean import mean_consensus
 from fedkd.errors import UserError
-from fedkd.types import EventLabels, SoftLabels, Tally
+from fedkd.types import Clips, EventLabels, SoftLabels, Tally
 from fedkd.wire import (
     Letter,
     address,
@@ -34,11 +38,13 @@ from strategies.checkpoint import Beginning, keep, last
 from strategies.distil import Distil
 from strategies.enrol import Enrolment, enrolled, event_letters, refuse_untaught
 from strategies.exam import Marks, fuse
+from strategies.exchange import Exchange
+from strategies.failures import reasons
 from strategies.fedavg import FedAvg, average
 from strategies.ledger import Ledger
-from strategies.post import Post, reasons
+from strategies.post import Post
 from strategies.roster import Roster, deal
-from strategies.teaching import federate
+from strategies.teaching import federate, in_the_lab
 from strategies.views import Setting
 
 RUN = "0123456789abcdef"
@@ -120,15 +126,16 @@ def test_answers_come_in_name_order_and_failures_with_their_reason() -> None:
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
     failed = Message(Error(2, "Traceback ...\n  line\nValueError: lens cap"), reply_to=one)
-    answers, failures = post.sort([reply(two, {"v03": tally, "v02": tally}), failed])
-    assert list(answers) == ["v02", "v03"]
-    assert failures == {"v01": "ValueError: lens cap"}
+    exchange = post.sort([reply(two, {"v03": tally, "v02": tally}), failed])
+    assert list(exchange.letters) == ["v02", "v03"]
+    assert exchange.failures == {"v01": "ValueError: lens cap"}
 
 
 def test_a_host_that_never_answers_is_named() -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
-    assert post.sort([]) == ({}, {"v01": "no answer in time", "v02": "no answer in time"})
+    silent = dict.fromkeys(("v01", "v02"), "no answer in time")
+    assert post.sort([]) == Exchange({}, silent, lost=frozenset(silent))
 
 
 def test_the_ledger_counts_every_byte_once() -> None:
@@ -149,7 +156,7 @@ def test_what_a_reply_says_of_itself_is_not_gone_by(about: dict) -> None:
     stamp(one), stamp(two)
     content = address({"v02": DONE, "v09": DONE}, ConfigRecord(about))
     post.sort([Message(content, reply_to=two)])
-    assert list(post.answers) == ["v02"]
+    assert list(post.exchange.letters) == ["v02"]
     assert post.ledger.of(1, "v02")[0] == sum(record.count_bytes() for record in content.values())
 
 
@@ -159,15 +166,15 @@ def test_a_reply_whose_bytes_cannot_be_counted_is_its_hosts_failure(reason: obje
     one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one), stamp(two)
     wordless = reply(one, {"v01": {"failed": ConfigRecord({"reason": reason})}})  # Flower refuses to count it
-    answers, failures = post.sort([wordless, reply(two, {"v02": DONE})])
-    assert list(answers) == ["v02"] and "its answer makes no sense" in failures["v01"]
+    exchange = post.sort([wordless, reply(two, {"v02": DONE})])
+    assert list(exchange.letters) == ["v02"] and "its answer makes no sense" in exchange.failures["v01"]
 
 
 def test_a_view_of_which_its_host_says_nothing_is_named() -> None:
     post = Post(Roster({"v01": 1, "v02": 1}), Ledger(), RUN)
     [one] = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one)
-    assert post.sort([reply(one, {"v02": DONE})])[1] == {"v01": "its host's answer says nothing of it"}
+    assert post.sort([reply(one, {"v02": DONE})]).failures == {"v01": "its host's answer says nothing of it"}
 
 
 def test_a_reason_that_several_views_give_is_given_once() -> None:
@@ -234,11 +241,11 @@ def test_whoever_enrols_with_nonsense_takes_no_part(wrong: Letter) -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     one, two = post.send(nowhere(), "query.enrol", 0, {"v01": {}, "v02": {}}, {"tell": True})
     stamp(one), stamp(two)
-    post.sort(
+    exchange = post.sort(
         [reply(one, {"v01": {**SAID, **wrong} if wrong else {"clips": SAID["clips"]}}), reply(two, {"v02": SAID})]
     )
-    enrolment = enrolled(post, 2, tell=True, needed=1, num_classes=2)
-    refuse_untaught(post, "skeletons")
+    enrolment = enrolled(exchange, 2, tell=True, needed=1, num_classes=2)
+    refuse_untaught(exchange, enrolment, "skeletons")
     assert enrolment.num_clips == {"v02": 9} and list(enrolment.events) == ["v02"]
     assert enrolment.failures["v01"].startswith("its answer makes no sense")
 
@@ -259,15 +266,32 @@ def test_whoever_comes_late_with_nonsense_is_named() -> None:
     enrolment = Enrolment({"v01": 9, "v02": 9}, {}, {}, [], False)
     strategy = Alone(setting(beginning=Beginning(enrolment, {})))
     strategy.configure_train(1, ArrayRecord(), ConfigRecord(), answering({"v03": {"clips": clips(-5)}}))
-    assert strategy.notes.failures["v03"].startswith("its answer makes no sense") and "v03" not in enrolment.num_clips
+    assert strategy.notes.failures["v03"].startswith("its answer makes no sense")
+    assert "v03" not in strategy.setting.pupils
+
+
+def test_whoever_comes_late_takes_part_and_what_it_knows_is_told_to_all() -> None:
+    before = Enrolment({"v01": 9, "v02": 9}, {"v01": KNOWN, "v02": KNOWN}, {}, [], True)
+    strategy = Alone(setting(beginning=Beginning(before, {})))
+    strategy._greeted = {"v01", "v02"}
+    new = EventLabels(torch.tensor([5]), torch.tensor([1]))
+    said: Letter = {"clips": clips(4), "events": pack_events(new)}
+    messages = strategy.configure_train(1, ArrayRecord(), ConfigRecord(), answering({"v03": said}))
+    told = {view: letter for message in messages for view, letter in letters(message.content).items()}
+    assert {view: unpack_events(letter["events"]).ids.tolist() for view, letter in told.items()} == {
+        "v01": [5],
+        "v02": [5],
+        "v03": [1, 2],
+    }
+    assert strategy.setting.pupils == ("v01", "v02", "v03") and list(before.num_clips) == ["v01", "v02"]
 
 
 def test_event_labels_that_nobody_asked_for_are_left_unread() -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     one, two = post.send(nowhere(), "query.enrol", 0, {"v01": {}, "v02": {}}, {"tell": False})
     stamp(one), stamp(two)
-    post.sort([reply(one, {"v01": SAID}), reply(two, {"v02": {"clips": SAID["clips"]}})])
-    assert list(enrolled(post, 2, tell=False, needed=2, num_classes=2).letters()) == ["v01", "v02"]
+    exchange = post.sort([reply(one, {"v01": SAID}), reply(two, {"v02": {"clips": SAID["clips"]}})])
+    assert list(enrolled(exchange, 2, tell=False, needed=2, num_classes=2).letters()) == ["v01", "v02"]
 
 
 def taught(*values: float, count: int = 1) -> Letter:
@@ -277,7 +301,7 @@ def taught(*values: float, count: int = 1) -> Letter:
 def federated(num_clips: int, *rounds: dict[str, Letter]) -> tuple[list[float], dict[str, str]]:
     """The teacher's weights, and who missed a round, where the views answer this in each round."""
     said, post = iter(rounds), Post(Roster({}), Ledger(), RUN)
-    post.ask = lambda *_, **__: (next(said), {})  # type: ignore[method-assign]
+    post.ask = lambda *_, **__: Exchange(next(said))  # type: ignore[method-assign]
     told = {view: {} for view in rounds[0]}
     clips = dict.fromkeys(told, 9) | {"v03": num_clips}
     weights, missed = federate(post, nowhere(), told, clips, rounds=len(rounds), timeout=1.0)  # type: ignore[arg-type]
@@ -309,6 +333,48 @@ def test_a_teacher_without_clips_ends_nothing_but_its_own_round() -> None:
     assert federated(0, {"v01": taught(1.0), "v03": taught(5.0)}) == ([1.0], {})
     with pytest.raises(UserError, match="no view could teach the teacher in round 1: no view has a label"):
         federated(0, {"v03": taught(5.0)})
+
+
+def lab(**streams: int) -> Clips:
+    """Six skeletons in the server's lab: joints by stream."""
+    labels = torch.tensor([0, 1] * 3)
+    return Clips(torch.arange(6), labels, {name: torch.randn(6, 4, joints, 3) for name, joints in streams.items()})
+
+
+@pytest.mark.parametrize("seen", [("imu", "imu"), ("skeleton+imu", "skeleton+imu"), ("skeleton", "pose3d")])
+def test_a_lab_without_what_the_teacher_sees_says_so(seen: tuple[str, str]) -> None:
+    course = replace(TEACHER, modality=seen[0], taught_on=seen[1])
+    with pytest.raises(UserError, match=r"expected recordings of (imu|pose3d), .* got skeleton; choose another teach"):
+        in_the_lab(course, lab(skeleton=3), 2, seed=0)
+
+
+def test_a_lab_teaches_what_a_host_would() -> None:
+    """By the stream that the teacher is taught on, and a net for the clips that it sees; several streams are joined."""
+    taught_on = []
+
+    def narrow(clips: Tensor, chance: torch.Generator) -> Tensor:
+        taught_on.append(clips.shape[2])
+        return clips[:, :, :3]
+
+    in_the_lab(replace(TEACHER, taught_on="pose3d", augment=narrow), lab(skeleton=3, pose3d=5), 2, seed=0)
+    assert set(taught_on) == {5}
+    both = replace(TEACHER, modality="skeleton+imu", taught_on="skeleton+imu", augment=None)
+    assert in_the_lab(both, lab(skeleton=3, imu=2), 2, seed=0)
+
+
+TEACHER = teacher_course(load([*JOB, "teaching.origin=lab"]))
+
+
+def test_a_view_that_lost_its_memory_while_the_teacher_learns_is_told_its_first_letter_again() -> None:
+    told, post = list[dict[str, Letter]](), Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
+    ask = post.ask
+    post.ask = lambda grid, kind, letters, *more, **how: (  # type: ignore[method-assign]
+        told.append(letters) or ask(grid, kind, letters, *more, **how)
+    )
+    said = {"v01": taught(1.0) | {"fresh": ConfigRecord()}, "v02": taught(1.0)}
+    first: dict[str, Letter] = {view: {"events": pack_events(KNOWN)} for view in said}
+    federate(post, answering(said), first, dict.fromkeys(said, 9), rounds=2, timeout=1.0)
+    assert [[view for view, letter in one.items() if "events" in letter] for one in told] == [["v01", "v02"], ["v01"]]
 
 
 # Distillation
@@ -380,11 +446,12 @@ def test_the_views_speak_once_or_again_and_never_after_the_last_round() -> None:
 
 def test_a_view_that_lost_its_memory_hears_the_consensus_again_from_whoever_goes_on(tmp_path: Path) -> None:
     strategy = distil()
-    strategy.setting.beginning.enrolment.events["v02"] = EventLabels(torch.tensor([1]), torch.tensor([0]))
+    known = EventLabels(torch.tensor([1]), torch.tensor([0]))
+    strategy.setting = replace(strategy.setting, beginning=beginning(v02=known))
     arrays = heard(strategy, TABLES)
     strategy.hear(3, {view: understand(DONE, 2) for view in ("v01", "v02")}, arrays)
-    keep(tmp_path, strategy.standing(3, arrays), Ledger())
-    standing = last(tmp_path, Ledger(), rounds=4)
+    keep(tmp_path, strategy.standing(3, arrays))
+    standing = last(tmp_path, rounds=4)
     assert standing is not None and standing.enrolment.num_clips == strategy.setting.beginning.enrolment.num_clips
     assert standing.enrolment.events["v02"].ids.tolist() == [1]
     again = distil()
@@ -487,18 +554,30 @@ def test_an_exam_that_nobody_sits_ends_the_run() -> None:
         strategy.aggregate_evaluate(1, [])
 
 
-def test_a_teacher_that_answers_what_no_exam_asked_is_its_views_failure() -> None:
+TABLE, TRUTH = soft([1, 2], [0.9, 0.2]), EventLabels(torch.tensor([1, 2]), torch.tensor([0, 1]))
+THREE_CLASSES = SoftLabels.of(torch.tensor([1, 2]), torch.full((2, 3), 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"teacher_answers": pack_soft(soft([1, 3], [0.9, 0.2]))}, "of each of 2 events answered, got 1 of them."),
+        ({"answers": pack_soft(soft([1, 3], [0.9, 0.2]))}, "of each of 2 events answered, got 1 of them."),
+        ({"answers": pack_soft(THREE_CLASSES)}, "expected answers over 2 classes, got 3."),
+        ({"truth": pack_events(replace(TRUTH, classes=torch.tensor([0, 7])))}, "true classes 0 to 1, got class 7."),
+    ],
+)
+def test_an_exam_that_makes_no_sense_is_its_views_failure(wrong: Letter, sentence: str) -> None:
     strategy = Alone(setting(rounds=1))
     messages = list(strategy.configure_evaluate(1, ArrayRecord(), ConfigRecord(), nowhere()))
     for message in messages:
         stamp(message)
-    table, truth = soft([1, 2], [0.9, 0.2]), EventLabels(torch.tensor([1, 2]), torch.tensor([0, 1]))
-    sat: Letter = {"answers": pack_soft(table), "truth": pack_events(truth), "student": ConfigRecord({"digest": "0"})}
-    wrong = {**sat, "teacher_answers": pack_soft(soft([1, 3], [0.9, 0.2]))}
-    replies = [reply(messages[0], {"v01": wrong}), reply(messages[1], {"v02": sat, "v03": sat})]
+    sat: Letter = {"answers": pack_soft(TABLE), "truth": pack_events(TRUTH), "student": ConfigRecord({"digest": "0"})}
+    replies = [reply(messages[0], {"v01": {**sat, **wrong}}), reply(messages[1], {"v02": sat, "v03": sat})]
     strategy.aggregate_evaluate(1, replies)
     assert list(strategy.notes.marks) == ["v02", "v03"] and not strategy.notes.teachers
-    assert strategy.notes.failures["v01"].startswith("its answer makes no sense")
+    assert strategy.notes.failures["v01"].startswith("its answer makes no sense: WireError: expected")
+    assert strategy.notes.failures["v01"].endswith(sentence)
 
 
 def test_a_host_answers_for_its_own_views_only() -> None:
@@ -506,8 +585,8 @@ def test_a_host_answers_for_its_own_views_only() -> None:
     one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one), stamp(two)
     tally = {"tally": pack_tally(Tally(1))}
-    answers, failures = post.sort([reply(two, {"v01": tally, "v09": tally})])
-    assert not answers and set(failures) == {"v01", "v02"}
+    exchange = post.sort([reply(two, {"v01": tally, "v09": tally})])
+    assert not exchange.letters and set(exchange.failures) == {"v01", "v02"}
 
 
 def test_a_view_that_learned_nothing_does_not_dilute_the_average() -> None:

@@ -184,6 +184,12 @@ def test_outside_a_supernode_nobody_would_end_it() -> None:
         warm._supernode()
 
 
+def test_where_there_is_no_proc_the_warm_process_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)  # more than Linux gives: nothing of it is below /proc
+    with pytest.raises(UserError, match=r"is for a SuperNode's own processes \(flower-supernode, on Linux\)"):
+        warm._supernode()
+
+
 def test_the_supernode_of_a_container_may_be_its_first_process() -> None:
     own = ["unshare", "--pid", "--fork", "--mount-proc"]
     if not shutil.which("unshare") or subprocess.run([*own, "true"], capture_output=True, check=False).returncode:

@@ -25,7 +25,7 @@ import httpx
 from fedkd.config import build, load
 from fedkd.errors import UserError
 from simulations.fleet.certificates import days_left, read_certificate
-from simulations.fleet.hello import HELLO, MARK, PATIENCE
+from simulations.fleet.hello import HELLO, HELLO_SECONDS, MARK
 from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Kit, versions_here
 from simulations.fleet.link import is_admitted, nodes
@@ -283,8 +283,8 @@ def _hosts(kit: Kit) -> Iterator[Finding]:
             seen = f"has been offline since {node.last_seen:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen else "never came"
             yield Finding(host.name, False, f"{seen}; start its supernode.sh")
         elif str(node.id) not in told and busy:
-            says = f"is online, and did not answer within {PATIENCE:.0f} s: run {busy} is under way; ask again after it"
-            yield Finding(host.name, None, says)
+            says = f"is online, and did not answer within {HELLO_SECONDS:.0f} s"
+            yield Finding(host.name, None, f"{says}: run {busy} is under way; ask again after it")
         elif str(node.id) not in told:
             yield Finding(host.name, False, "is online, and did not answer a message; see its SuperNode's log")
         elif sorted(told[str(node.id)]) != sorted(host.views):

@@ -12,14 +12,14 @@ from fedkd.wire import about, address, names
 HELLO = "hello"
 """In place of a run's overrides."""
 MARK = "fedkd-hello "
-PATIENCE = 60.0
+HELLO_SECONDS = 60.0
 """Seconds for the answers; starting a ClientApp takes a few."""
 
 
 def hello(grid: Grid) -> None:
     """Print one line, MARK and JSON: {node: its views}."""
-    asked = [Message(address({}, ConfigRecord({"round": 0})), node, "query.hello") for node in grid.get_node_ids()]
-    replies = grid.send_and_receive(asked, timeout=PATIENCE)
+    asked = [Message(address({}, ConfigRecord()), node, "query.hello") for node in grid.get_node_ids()]
+    replies = grid.send_and_receive(asked, timeout=HELLO_SECONDS)
     views = {
         reply.metadata.src_node_id: names(about(reply.content), "views") for reply in replies if reply.has_content()
     }
