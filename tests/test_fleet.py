@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedkd.errors import UserError
 from fedkd.record import Record
 from simulations.cli import main
-from simulations.fleet import certificates
+from simulations.fleet import certificates, place
 from simulations.fleet.certificates import days_left, names_of, read_certificate
 from simulations.fleet.checks.host import admission
 from simulations.fleet.checks.machine import _counts
@@ -337,6 +337,20 @@ def test_one_sentence_for_what_cannot_be(tmp_path, capsys):
     assert "expected a kit.json" in found
     assert "add --server HOST[:PORT]" in named
     assert "place=fleet needs place.kit=FOLDER" in asked
+
+
+def test_a_run_that_cannot_be_written_down_is_stopped_on_the_fleet(kit, tmp_path, monkeypatch):
+    asked = []
+
+    def flwr(*words, **_):
+        asked.append(words[:2])
+        return '{"success": true, "run-id": "17"}' if words[0] == "run" else "{}"
+
+    monkeypatch.setattr("simulations.fleet.place.flwr", flwr)
+    (kit / "last_run.json").mkdir()  # a write that fails, as on a full disk
+    with pytest.raises(UserError, match="cannot write to"):
+        place.run("data=tiny", tmp_path / "run", 3, kit=str(kit))
+    assert asked[-1] == ("stop", "17")
 
 
 def test_a_fleet_whose_superlink_is_not_up_says_so(tmp_path, capsys):
