@@ -16,7 +16,7 @@ from simulations.bench import bare
 from simulations.bench.job import SMALL, TINY, dry
 from simulations.bench.measure import Run
 from simulations.bench.table import rows
-from simulations.cli import run_one
+from simulations.run import run_one
 from strategies.checkpoint import arrays_in
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from simulations.flwr_command import PROGRAMS
-
-_PIPE_COLUMNS = 120
+from simulations.screen import screen
 
 
 def add_fleet(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +62,7 @@ def _status(asked: argparse.Namespace) -> None:
     from simulations.fleet.kit import load_kit
     from simulations.fleet.status import status
 
-    wide = None if sys.stdout.isatty() else _PIPE_COLUMNS
-    Console(highlight=False, width=wide, soft_wrap=True).print(status(load_kit(asked.folder, "fleet"), asked.result))
+    screen(soft_wrap=True).print(status(load_kit(asked.folder, "fleet"), asked.result))
 
 
 def _gate(asked: argparse.Namespace) -> None:
