@@ -56,17 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-h", "--help", action="store_true", help="show every setting, for the groups that are chosen")
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
     run.add_argument(
-        "--jobs", type=_jobs, help="runs of -m at once (default: 1; with place.address, what the cluster has cores for)"
+        "--jobs",
+        type=_jobs,
+        help="runs of -m at once (default: 1; on a cluster at place.address one a core of it, but at most twice as "
+        "many as this machine has)",
     )
     run.add_argument(
         "overrides", nargs="*", metavar="key=value", help="what differs from the defaults; resume=RESULT: a killed run"
     )
     run.set_defaults(act=_run, usage=run.format_help())
-    data = verbs.add_parser("data", help="fedkd data check | show | prepare NAME: what of a data set is there")
+    data = verbs.add_parser("data", help="recordings: fedkd data check | prepare | show NAME")
     data.add_argument(
         "what",
-        choices=("check", "show", "prepare"),
-        help="check: there, missing, broken; show: draw it; prepare: read slow files once",
+        choices=("check", "prepare", "show"),
+        help="check: what is there, missing, broken; prepare: read slow files once, and keep what they say; "
+        "show (synthetic): draw some clips, to NAME.png",
     )
     data.add_argument("name", help="a data set: " + ", ".join(options("data")))
     data.add_argument("overrides", nargs="*", metavar="key=value", help="such as data_dir=FOLDER")
@@ -82,10 +86,15 @@ def _parser() -> argparse.ArgumentParser:
         help="one more row: the same with these changes, such as 'hint=none' (for ablations; may be given again)",
     )
     studied.add_argument(
-        "--against", metavar="METHOD", help="the row that others are compared with, or the words that tell it from them"
+        "--against",
+        metavar="ROW",
+        help="the row to compare with, e.g. alone; in a crossed sweep, the words its control adds",
     )
     studied.add_argument(
-        "--jobs", type=_jobs, help="runs at once (default: cores, of a cluster if place.address is one)"
+        "--jobs",
+        type=_jobs,
+        help="runs at once (default: one a core; on a cluster at place.address one a core of it, but at most twice as "
+        "many as this machine has)",
     )
     studied.set_defaults(act=_study)
     nets = verbs.add_parser("models", help="every student and teacher: parameters, and multiply-adds a clip")
@@ -96,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     shown.add_argument("--format", choices=("text", "json"), default="text", help="json: what summary.json holds")
     shown.add_argument(
-        "--report", action="store_true", help="make the first's plots and report anew, beside the others"
+        "--report",
+        action="store_true",
+        help="remake plots and report of the first RESULT, with the others as baselines",
     )
     shown.set_defaults(act=_show)
     add_fleet(verbs.add_parser("fleet", help="real hosts: fedkd fleet init | check | status | gate"))
