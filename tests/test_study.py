@@ -18,7 +18,7 @@ from fedkd.metrics.paired_bootstrap import paired_bootstrap
 from simulations.cli import main
 from simulations.local import cores
 from simulations.study_table import Done, _table, controls
-from simulations.sweep import KILLED, jobs_for
+from simulations.sweep import KILLED, jobs_for, outcomes
 
 
 def test_a_method_beside_itself_differs_by_nothing() -> None:
@@ -154,6 +154,19 @@ def test_a_run_that_is_killed_or_raises_costs_a_sweep_that_run_alone(tmp_path: P
     assert remarked == "fedkd: The folder is thin.", "no failure, and said"
     failed = f"2 of 5 runs failed, the others are kept: seed=1: {KILLED}; seed=2: MemoryError: no more"
     assert sentence == f"fedkd.errors.UserError: {failed}"
+
+
+def test_one_after_the_other_too_a_run_that_raises_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_one(overrides: list[str]) -> Path:
+        if "seed=1" in overrides:
+            raise MemoryError("no more")
+        return Path(overrides[1])
+
+    monkeypatch.setattr("simulations.sweep.run_one", run_one)
+    runs = [["data=tiny", f"seed={seed}"] for seed in range(3)]
+    assert list(outcomes(runs, None)) == [(Path("seed=0"), ""), (None, "MemoryError: no more"), (Path("seed=2"), "")]
+    with pytest.raises(MemoryError):
+        list(outcomes(runs[1:2], None))
 
 
 @pytest.mark.parametrize("jobs", ["-1", "0", "two", "1.5"])
