@@ -32,7 +32,7 @@ lint: install  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install  ## seconds and memory of a simulated round, beside a bare loop and Flower's engine
+bench: install  ## seconds and memory of a simulated round, beside a bare loop and Flower's engine; to results/bench
 	$(BIN)/python -m simulations.bench
 
 clean:  ## remove .venv and caches

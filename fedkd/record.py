@@ -8,6 +8,7 @@ are replaced at once. A run that ends early leaves what it measured, with ``"sta
 go on from there (``fedkd run resume=``).
 Accuracies in summary.json are of the last exam: `accuracy` of each view's student, `accuracy_teacher` of its host's
 first teacher (empty where none was taught or could see the clips), `accuracy_fused` of the views' students together.
+`suspects` is there for those who read it, and always empty: nothing here looks for views that lie.
 """
 
 from __future__ import annotations

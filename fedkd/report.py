@@ -156,7 +156,6 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("bytes down", human_bytes(s["bytes_down"])),
         ("bytes of exams (not counted above)", human_bytes(s.get("bytes_exams"))),
         ("failures", str(len(result.failures))),
-        ("suspects", ", ".join(map(str, s["suspects"])) or "none"),
         ("place", s["place"]),
         ("wall time", human_seconds(s["wall_seconds"])),
         ("status", s["status"]),

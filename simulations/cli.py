@@ -8,28 +8,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
-from fedkd.config import as_string, build, expand, load, options
+from fedkd.config import build, expand, load, options
 from fedkd.data.check import DataReport, render
 from fedkd.data.store import Store
 from fedkd.errors import UserError
-from fedkd.record import new_folder
 from fedkd.results import load as read
 from fedkd.results import only_run
 from simulations.fleet.cli import add_fleet
 from simulations.remarks import show_plainly
+from simulations.run import print_results, report, run_one
+from simulations.screen import screen
 from simulations.settings import settings
-from simulations.show import compare, show
-from simulations.sweep import Outcome, at_once, jobs_for
+from simulations.sweep import jobs_for, outcomes, what_differs
 
 _DATA_VERBS = {"check": "check", "show": "contact_sheet", "prepare": "prepare"}
-_PIPE_COLUMNS = 120  # where no terminal says how wide it is
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,17 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-h", "--help", action="store_true", help="show every setting, for the groups that are chosen")
     run.add_argument("-m", "--multirun", action="store_true", help="run every combination of values such as seed=0,1,2")
     run.add_argument(
-        "--jobs", type=int, help="runs of -m at once (default: 1; with place.address, what the cluster has cores for)"
+        "--jobs",
+        type=_jobs,
+        help="runs of -m at once (default: 1; on a cluster at place.address one a core of it, but at most twice as "
+        "many as this machine has)",
     )
     run.add_argument(
         "overrides", nargs="*", metavar="key=value", help="what differs from the defaults; resume=RESULT: a killed run"
     )
     run.set_defaults(act=_run, usage=run.format_help())
-    data = verbs.add_parser("data", help="fedkd data check | show | prepare NAME: what of a data set is there")
+    data = verbs.add_parser("data", help="recordings: fedkd data check | prepare | show NAME")
     data.add_argument(
         "what",
-        choices=("check", "show", "prepare"),
-        help="check: there, missing, broken; show: draw it; prepare: read slow files once",
+        choices=("check", "prepare", "show"),
+        help="check: what is there, missing, broken; prepare: read slow files once, and keep what they say; "
+        "show (synthetic): draw some clips, to NAME.png",
     )
     data.add_argument("name", help="a data set: " + ", ".join(options("data")))
     data.add_argument("overrides", nargs="*", metavar="key=value", help="such as data_dir=FOLDER")
@@ -83,9 +86,16 @@ def _parser() -> argparse.ArgumentParser:
         help="one more row: the same with these changes, such as 'hint=none' (for ablations; may be given again)",
     )
     studied.add_argument(
-        "--against", metavar="METHOD", help="the row that others are compared with, or the words that tell it from them"
+        "--against",
+        metavar="ROW",
+        help="the row to compare with, e.g. alone; in a crossed sweep, the words its control adds",
     )
-    studied.add_argument("--jobs", type=int, help="runs at once (default: cores, of a cluster if place.address is one)")
+    studied.add_argument(
+        "--jobs",
+        type=_jobs,
+        help="runs at once (default: one a core; on a cluster at place.address one a core of it, but at most twice as "
+        "many as this machine has)",
+    )
     studied.set_defaults(act=_study)
     nets = verbs.add_parser("models", help="every student and teacher: parameters, and multiply-adds a clip")
     nets.set_defaults(act=_models)
@@ -95,11 +105,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     shown.add_argument("--format", choices=("text", "json"), default="text", help="json: what summary.json holds")
     shown.add_argument(
-        "--report", action="store_true", help="make the first's plots and report anew, beside the others"
+        "--report",
+        action="store_true",
+        help="remake plots and report of the first RESULT, with the others as baselines",
     )
     shown.set_defaults(act=_show)
     add_fleet(verbs.add_parser("fleet", help="real hosts: fedkd fleet init | check | status | gate"))
     return parser
+
+
+def _jobs(text: str) -> int:
+    """A number of runs at once."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected how many runs at once, 1 or more, got {text!r}")
+    return int(text)
 
 
 def _run(asked: argparse.Namespace) -> int:
@@ -115,9 +134,9 @@ def _run(asked: argparse.Namespace) -> int:
         _note_idle_teacher(overrides)
     folders: list[Path] = []
     failed: list[str] = []
-    for overrides, (folder, reason) in zip(combinations, _outcomes(combinations, asked.jobs), strict=True):
+    for overrides, (folder, reason) in zip(combinations, outcomes(combinations, asked.jobs), strict=True):
         if folder is None:
-            failed.append(_what_differs(overrides, combinations))
+            failed.append(what_differs(overrides, combinations))
             print(f"{failed[-1]} failed: {reason}", file=sys.stderr)
             continue
         if reason:
@@ -130,24 +149,6 @@ def _run(asked: argparse.Namespace) -> int:
     if failed:
         raise UserError(f"{len(failed)} of {len(combinations)} runs failed, the others are done: {'; '.join(failed)}.")
     return 0
-
-
-def _outcomes(combinations: Sequence[list[str]], jobs: int | None) -> Iterator[Outcome]:
-    """What becomes of each run: one after the other in this process, unless several are wanted at once."""
-    if len(combinations) > 1:
-        spread = any(load(overrides).place.get("address") for overrides in combinations)
-        jobs = jobs or (jobs_for(combinations) if spread else 1)
-        if jobs > 1:
-            print(f"{len(combinations)} runs, {jobs} at once, each on one worker", file=sys.stderr)
-            yield from at_once(combinations, jobs)
-            return
-    for overrides in combinations:
-        try:
-            yield run_one(overrides), ""
-        except UserError as error:
-            if len(combinations) == 1:
-                raise
-            yield None, str(error)
 
 
 def _resume(words: Sequence[str], *, multirun: bool) -> int:
@@ -169,12 +170,6 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
         report(folder, ())
     print_results([folder])
     return 0
-
-
-def _what_differs(overrides: Sequence[str], combinations: Sequence[Sequence[str]]) -> str:
-    """A run of a sweep, by what tells it from the others."""
-    common = set(combinations[0]).intersection(*combinations)
-    return " ".join(word for word in overrides if word not in common)
 
 
 def _note_idle_teacher(overrides: Sequence[str]) -> None:
@@ -240,7 +235,7 @@ def _study(asked: argparse.Namespace) -> int:
 def _models(asked: argparse.Namespace) -> int:
     from simulations.models import table
 
-    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table())
+    screen().print(table())
     return 0
 
 
@@ -254,43 +249,6 @@ def _show(asked: argparse.Namespace) -> int:
     summaries = [read(folder).summary for folder in folders]
     print(json.dumps(summaries if len(summaries) > 1 else summaries[0], indent=2))
     return 0
-
-
-def run_one(
-    overrides: Sequence[str], *, results_dir: str | None = None, name: str | None = None, folder: Path | None = None
-) -> Path:
-    """One run in the place that the overrides name; its result folder, or `folder`, where one that was killed lies."""
-    cfg = load(overrides)
-    folder = folder or new_folder(results_dir or cfg.results_dir, name or str(cfg.name), overrides)
-    at_home = cfg.place.name != "fleet"  # a fleet's hosts have their recordings in folders of their own
-    paths = {"teaching.file": cfg.teaching.file} | ({"data_dir": cfg.data_dir} if at_home else {})
-    if at_home and "prepared_dir" in cfg.data:
-        paths["data.prepared_dir"] = cfg.data.prepared_dir
-    absolute = [f"{key}='{Path(path).expanduser().absolute()}'" for key, path in paths.items() if path is not None]
-    views = build(load([*overrides, *absolute]).data).view_names()
-    settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
-    try:
-        build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
-    except BaseException:
-        if folder.exists():
-            goes_on = f"; fedkd run resume={folder} goes on" if cfg.resumable else ""
-            print(f"what the failed run wrote is in {folder}{goes_on}", file=sys.stderr)
-        raise
-    return folder
-
-
-def report(folder: Path, others: Sequence[Path]) -> None:
-    """Make a result's plots and report; the comparable ones of `others` are its baselines."""
-    from fedkd.report import finish  # here: matplotlib is slow to import, and hosts are forked from this process
-
-    finish(folder, others)
-
-
-def print_results(folders: Sequence[Path]) -> None:
-    """One result on a screen, or several in a table."""
-    results = [read(folder) for folder in folders]
-    screen = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
-    screen.print(show(results[0]) if len(results) == 1 else compare(results))
 
 
 def entry() -> None:

@@ -31,6 +31,7 @@ from simulations.flwr_command import (
     run_config,
     summary,
 )
+from simulations.live import watch
 from simulations.local import cores
 from simulations.processes import end_all, ends_on_sigterm, free_port, started_in
 from simulations.serve import drop_memories, memories
@@ -60,7 +61,7 @@ def run(overrides: str, folder: Path, num_views: int, *, supernodes: int | None,
         flower = _Flower(Path(scratch))
         config = run_config(flower.scratch / "run.toml", overrides, folder, memories(folder, overrides))
         size = f"num-supernodes={supernodes} client-resources-num-cpus=1 init-args-num-cpus={workers}"
-        with flower.superlink():
+        with flower.superlink(), watch(folder):
             app = make_app(flower.scratch / "app")
             ran = flower.flwr("run", app, "ours", "--run-config", config, "--federation-config", size, "--stream")
             started = re.search(r"started run (\d+)", ran)

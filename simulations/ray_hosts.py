@@ -10,7 +10,7 @@ A machine of a cluster that holds a view's recordings says so when it joins:
 Then every view that is offered so gets an actor of its own, pinned to its machine, and a view that no machine offers
 does not take part. Recordings are looked for under the same `data_dir` on every machine, and fedkd must be installed
 there. Ray neither encrypts nor asks who is there: a cluster belongs on a network that all its machines may trust;
-across any other, use the fleet.
+across any other, use the fleet. docs/ray.md has the whole of it.
 """
 
 from __future__ import annotations

@@ -111,10 +111,9 @@ def _failures(result: Result) -> list[Text]:
 
 def _costs(result: Result) -> Text:
     s = result.summary
-    suspects = f"  suspects {', '.join(map(str, s['suspects']))}" if s["suspects"] else ""
     digest = (s["digest"] or "-")[:_DIGEST_LETTERS]
     traffic = f"up {human_bytes(s['bytes_up'])}  down {human_bytes(s['bytes_down'])}"
-    return Text(f"{traffic}  digest {digest}{suspects}\n{result.folder}")
+    return Text(f"{traffic}  digest {digest}\n{result.folder}")
 
 
 def _common(results: Sequence[Result]) -> Text:

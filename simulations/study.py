@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from fedkd.record import new_folder
 from fedkd.results import Result
 from fedkd.results import load as read
 from simulations.study_table import Done, controls, report, runs_table
-from simulations.sweep import at_once
+from simulations.sweep import at_once, what_differs
 
 _NO_CONDITION = ("strategy", "seed", "data.fold", "data.test_subjects", "data.history", "data.valid_subject")
 
@@ -52,9 +53,16 @@ def study(folder: Path, combinations: Sequence[list[str]], *, command: str, agai
     runs = folder / "runs"
     waiting = [overrides for overrides in combinations if _finished(runs, overrides) is None]
     ran = at_once(waiting, jobs, results_dir=str(runs), name=_name)
-    reasons = [reason for _, reason in track(ran, f"{len(combinations)} runs", len(waiting)) if reason]
-    if reasons:
-        raise UserError(f"{len(reasons)} of {len(combinations)} runs failed, the others are kept: {reasons[0]}")
+    failed, remarks = [], []
+    for overrides, (kept, said) in zip(waiting, track(ran, f"{len(combinations)} runs", len(waiting)), strict=True):
+        if kept is None:
+            failed.append(f"{what_differs(overrides, combinations)}: {said}")
+        else:
+            remarks += said.splitlines()
+    for remark in dict.fromkeys(remarks):
+        print(remark, file=sys.stderr)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(combinations)} runs failed, the others are kept: {'; '.join(failed)}")
     results = [_finished(runs, overrides) for overrides in combinations]
     done = [Done(c, o, r) for c, o, r in zip(conditions, combinations, results, strict=True) if r]
     runs_table(done).to_csv(folder / "runs.csv", index=False)

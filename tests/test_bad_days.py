@@ -16,9 +16,9 @@ from clients import memory
 from fedkd.errors import UserError
 from fedkd.wire import about, address, letters
 from simulations import local
-from simulations.cli import run_one
 from simulations.host_grid import LOST, HostGrid, failed
 from simulations.identity import stamp
+from simulations.run import run_one
 from strategies.roster import Roster
 
 WORDS = ("place.workers=1", "timeout=0.05", "patience=5")

@@ -12,11 +12,12 @@ from tiny import only_folder
 
 from fedkd.assemble import student_course
 from fedkd.config import build, load
-from simulations.bench import bare
+from simulations.bench import __main__ as bench
+from simulations.bench import bare, fleet, network
 from simulations.bench.job import SMALL, TINY, dry
 from simulations.bench.measure import Run
 from simulations.bench.table import rows
-from simulations.cli import run_one
+from simulations.run import run_one
 from strategies.checkpoint import arrays_in
 
 
@@ -61,6 +62,12 @@ def test_the_file_holds_a_seed_for_every_view_and_round(tmp_path):
     seeds = np.load(tmp_path / "job.npz")["seeds"]
     assert seeds.shape == (job.rounds, job.views)
     assert len(np.unique(seeds)) == seeds.size
+
+
+@pytest.mark.parametrize("benchmark", [bench, fleet, network])
+def test_no_benchmark_replaces_evidence_unasked(benchmark):
+    assert benchmark.parser().parse_args([]).out.parts[-1] != "evidence"
+    assert "results/evidence" in benchmark.parser().format_help()
 
 
 def test_a_ratio_is_taken_between_runs_of_the_same_repeat():

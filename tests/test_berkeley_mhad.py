@@ -19,7 +19,7 @@ from fedkd.data.pool import pool
 from fedkd.errors import Remark, UserError
 from fedkd.results import load as read
 from fedkd.skeleton import KINECT_V1
-from simulations.cli import run_one
+from simulations.run import run_one
 
 
 def write_clip(root: Path, sensor: str, subject: int, action: int, repetition: int) -> Path:

@@ -16,9 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedkd.errors import UserError
 from fedkd.record import Record
 from simulations.cli import main
-from simulations.fleet import certificates
+from simulations.fleet import certificates, place
 from simulations.fleet.certificates import days_left, names_of, read_certificate
-from simulations.fleet.check import _admission, _clock, _counts, _hosts
+from simulations.fleet.checks.host import admission
+from simulations.fleet.checks.machine import _counts
+from simulations.fleet.checks.network import _clock
+from simulations.fleet.checks.server import hosts
 from simulations.fleet.gate import OPEN
 from simulations.fleet.keys import read_key
 from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
@@ -313,17 +316,17 @@ def test_check_goes_on_without_an_environment(left, said, kit, capsys):
 @pytest.mark.parametrize(("busy", "verdict"), [("", False), ("17", None)])
 def test_a_host_that_is_silent_while_a_run_is_under_way_is_no_fault(busy, verdict, kit, monkeypatch):
     online = [Node(1, "cam1", True, datetime.now(UTC)), Node(2, "cam2", True, datetime.now(UTC))]
-    monkeypatch.setattr("simulations.fleet.check.nodes", lambda kit: online)
-    monkeypatch.setattr("simulations.fleet.check._hello", lambda kit: ({"2": ["v02", "v03"]}, busy))
-    silent, answered = _hosts(load_kit(kit / "server", "server"))
+    monkeypatch.setattr("simulations.fleet.checks.server.nodes", lambda kit: online)
+    monkeypatch.setattr("simulations.fleet.checks.server._hello", lambda kit: ({"2": ["v02", "v03"]}, busy))
+    silent, answered = hosts(load_kit(kit / "server", "server"))
     assert silent.ok is verdict and answered.ok is True
     assert (f"run {busy} is under way" in silent.says) is bool(busy)
 
 
 def test_without_a_port_nobody_knows_whether_a_supernode_runs(kit, monkeypatch):
     host = load_kit(kit / "hosts" / "cam1", "host")
-    monkeypatch.setattr("simulations.fleet.check.is_admitted", lambda kit, key: True)
-    assert [(found.what, found.ok) for found in _admission(host, {})] == [("key", True), ("SuperNode", False)]
+    monkeypatch.setattr("simulations.fleet.checks.host.is_admitted", lambda kit, key: True)
+    assert [(found.what, found.ok) for found in admission(host, {})] == [("key", True), ("SuperNode", False)]
 
 
 def test_one_sentence_for_what_cannot_be(tmp_path, capsys):
@@ -334,6 +337,20 @@ def test_one_sentence_for_what_cannot_be(tmp_path, capsys):
     assert "expected a kit.json" in found
     assert "add --server HOST[:PORT]" in named
     assert "place=fleet needs place.kit=FOLDER" in asked
+
+
+def test_a_run_that_cannot_be_written_down_is_stopped_on_the_fleet(kit, tmp_path, monkeypatch):
+    asked = []
+
+    def flwr(*words, **_):
+        asked.append(words[:2])
+        return '{"success": true, "run-id": "17"}' if words[0] == "run" else "{}"
+
+    monkeypatch.setattr("simulations.fleet.place.flwr", flwr)
+    (kit / "last_run.json").mkdir()  # a write that fails, as on a full disk
+    with pytest.raises(UserError, match="cannot write to"):
+        place.run("data=tiny", tmp_path / "run", 3, kit=str(kit))
+    assert asked[-1] == ("stop", "17")
 
 
 def test_a_fleet_whose_superlink_is_not_up_says_so(tmp_path, capsys):

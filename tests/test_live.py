@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from test_results import record_round, record_run
 
 from fedkd.record import Record
 from fedkd.results import load
-from simulations import live
+from simulations import flower, live
 from simulations.live import line, panel, watch
 
 
@@ -111,3 +112,20 @@ def test_a_line_and_a_panel_say_what_is_left(tmp_path: Path) -> None:
     screen.print(panel(result, 10.0, 61.0))
     assert "1 min 1 s left" in said(screen)
     assert "failed in round 2: camera [lost]" in said(screen)
+
+
+def test_a_run_in_flowers_simulation_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    folder = tmp_path / "run"
+
+    def says(self: flower._Flower, verb: str, *_: object) -> str:
+        if verb == "run":
+            record_run(folder, place="flower")
+            return "Successfully started run 1"
+        return '{"runs": [{"status": "finished:completed"}]}'
+
+    monkeypatch.setattr(flower._Flower, "superlink", lambda self: nullcontext())
+    monkeypatch.setattr(flower._Flower, "flwr", says)
+    flower.run("data=tiny", folder, 3, supernodes=None, workers=None)
+    assert [line.split("  ")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "round 1/3", "round 2/3", "round 3/3",
+    ]  # fmt: skip

@@ -27,9 +27,10 @@ from fedkd.learn.pupil import digest
 from fedkd.record import Record
 from fedkd.sealed import seal, unseal
 from simulations import local
-from simulations.cli import main, run_one
+from simulations.cli import main
 from simulations.host_grid import LOST, failed
 from simulations.identity import become_server
+from simulations.run import run_one
 from strategies import checkpoint
 
 KILLS = int(os.environ.get("FEDKD_TEST_KILLS", "5"))

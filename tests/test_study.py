@@ -18,7 +18,7 @@ from fedkd.metrics.paired_bootstrap import paired_bootstrap
 from simulations.cli import main
 from simulations.local import cores
 from simulations.study_table import Done, _table, controls
-from simulations.sweep import jobs_for
+from simulations.sweep import KILLED, jobs_for, outcomes
 
 
 def test_a_method_beside_itself_differs_by_nothing() -> None:
@@ -111,6 +111,71 @@ def test_runs_of_a_sweep_share_a_cluster() -> None:
     with pytest.raises(UserError, match=r"expected one place.address for all runs of a sweep"):
         jobs_for(runs)
     assert jobs_for([["data=tiny"]]) == cores()
+
+
+FAULTY = """
+import os, signal
+from pathlib import Path
+from fedkd.errors import remark
+from simulations import study, sweep
+
+def run_one(overrides, *, results_dir, name):
+    match overrides[1]:
+        case "seed=1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "seed=2":
+            raise MemoryError("no more")
+        case "seed=3":
+            remark("The folder is thin.")
+    return Path(overrides[1])
+
+sweep.run_one = run_one  # in the processes of the sweep too, which import this script
+
+if __name__ == "__main__":
+    runs = [["data=tiny", f"seed={seed}"] for seed in range(5)]
+    for outcome in sweep.at_once(runs, 2):
+        print(*outcome, sep="|", flush=True)
+    study.study(Path("study"), runs, command="", against=None, jobs=2)
+"""
+
+
+def test_a_run_that_is_killed_or_raises_costs_a_sweep_that_run_alone(tmp_path: Path) -> None:
+    script = tmp_path / "faulty.py"
+    script.write_text(FAULTY)
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[:5] == [
+        "seed=0|",
+        f"None|{KILLED}",
+        "None|MemoryError: no more",
+        "seed=3|fedkd: The folder is thin.",
+        "seed=4|",
+    ]
+    remarked, *_, sentence = done.stderr.splitlines()
+    assert remarked == "fedkd: The folder is thin.", "no failure, and said"
+    failed = f"2 of 5 runs failed, the others are kept: seed=1: {KILLED}; seed=2: MemoryError: no more"
+    assert sentence == f"fedkd.errors.UserError: {failed}"
+
+
+def test_one_after_the_other_too_a_run_that_raises_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_one(overrides: list[str]) -> Path:
+        if "seed=1" in overrides:
+            raise MemoryError("no more")
+        return Path(overrides[1])
+
+    monkeypatch.setattr("simulations.sweep.run_one", run_one)
+    runs = [["data=tiny", f"seed={seed}"] for seed in range(3)]
+    assert list(outcomes(runs, None)) == [(Path("seed=0"), ""), (None, "MemoryError: no more"), (Path("seed=2"), "")]
+    with pytest.raises(MemoryError):
+        list(outcomes(runs[1:2], None))
+
+
+@pytest.mark.parametrize("jobs", ["-1", "0", "two", "1.5"])
+def test_as_many_runs_at_once_as_can_be(jobs: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for verb in (["run", "-m"], ["study", str(tmp_path)]):
+        with pytest.raises(SystemExit) as ended:
+            main([*verb, "--jobs", jobs, "data=tiny"])
+        assert ended.value.code == 2
+        assert f"--jobs: expected how many runs at once, 1 or more, got '{jobs}'" in capsys.readouterr().err
 
 
 ENDLESS = """

@@ -5,7 +5,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from simulations.cli import run_one
+from simulations.run import run_one
 
 JOB = (
     "data=tiny", "data.labels=0.4", "student=imu_tcn", "teacher=tcn", "teaching.rounds=1",

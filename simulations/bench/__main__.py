@@ -1,6 +1,6 @@
 """``make bench``: what a simulated round costs, beside a bare loop and beside Flower's engine, in one sitting.
 
-    python -m simulations.bench                        # ten minutes on two quiet cores; results/evidence/bench.md
+    python -m simulations.bench                        # ten minutes on two quiet cores; results/bench/bench.md
     python -m simulations.bench --pfl PFL/bin/python   # with pfl-research too (pfl_job.py says how to install it)
     python -m simulations.bench --dry                  # 8 views, 2 rounds: only whether everything runs
 
@@ -24,6 +24,7 @@ from rich.console import Console
 from fedkd.record import environment
 from simulations.bench.job import SMALL, TINY, Job, dry
 from simulations.bench.measure import CONTENDERS, Run, measure
+from simulations.bench.out import add_out
 from simulations.bench.table import HEADINGS, as_markdown, memory_rows, on_screen, rows, write_csv
 
 JOBS = {job.name: job for job in (SMALL, TINY)}
@@ -33,7 +34,7 @@ MEMORY_HEADINGS = ("contender", "peak of 5 rounds, MB", f"peak of {MEMORY_ROUNDS
 
 def main() -> None:
     """Measure, print, and keep."""
-    asked = _parser().parse_args()
+    asked = parser().parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     load = os.getloadavg()[0]
     console.print(f"load at the start: {load:.2f}" + (", the machine is not quiet" if load > 0.7 else ""))
@@ -51,15 +52,18 @@ def main() -> None:
         console.print(f"kept in {asked.out / name}.md and .csv")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(prog="python -m simulations.bench", description="Speed and memory, side by side.")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="how often each contender does each job (3)")
     parser.add_argument("--jobs", default=",".join(JOBS), help="some of: " + ", ".join(JOBS))
     parser.add_argument("--only", default=",".join(CONTENDERS), help="some of: " + ", ".join(CONTENDERS))
-    parser.add_argument("--pfl", type=Path, help="an interpreter with pfl-research 0.6.0")
+    parser.add_argument(
+        "--pfl", type=Path, help="an interpreter with pfl-research 0.6.0; its row is left out without it"
+    )
     parser.add_argument("--memory", action="store_true", help="nothing but the long run for memory")
     parser.add_argument("--dry", action="store_true", help="8 views and 2 rounds, once; keeps nothing")
-    parser.add_argument("--out", type=Path, default=Path("results/evidence"))
+    add_out(parser)
     return parser
 
 

@@ -1,6 +1,6 @@
 """What a phase costs on a fleet with warm and with cold cameras, beside Flower's own floor; and memory over rounds.
 
-    python -m simulations.bench.fleet             # half an hour on two quiet cores, as root; results/evidence/fleet.md
+    python -m simulations.bench.fleet             # half an hour on two quiet cores, as root; results/bench/fleet.md
 
 Three hosts on emulated links that cost nothing. A phase is a message to every host and their answers; fedkd's rounds
 have one each here, but for the last, which is left out. The floor is an app that answers at once
@@ -26,6 +26,7 @@ import pandas as pd
 from rich.console import Console
 
 from fedkd.record import environment
+from simulations.bench.out import add_out
 from simulations.bench.table import as_markdown, on_screen, spread
 from simulations.emulated.fleet import SERVER, Fleet
 from simulations.emulated.network import Network
@@ -135,14 +136,19 @@ def rows(measured: pd.DataFrame) -> list[tuple[str, ...]]:
     return found
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
+    parser = argparse.ArgumentParser(prog="python -m simulations.bench.fleet", description="What a phase costs.")
+    parser.add_argument("--rounds", type=int, default=16, help="of each run (16)")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each contender runs (3)")
+    parser.add_argument("--memory-rounds", type=int, default=200, help="of the run that is weighed (200); 0: none")
+    add_out(parser)
+    return parser
+
+
 def main() -> None:
     """Measure, print, and keep."""
-    parser = argparse.ArgumentParser(prog="python -m simulations.bench.fleet", description="What a phase costs.")
-    parser.add_argument("--rounds", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--memory-rounds", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("results/evidence"))
-    asked = parser.parse_args()
+    asked = parser().parse_args()
     load, measured, weighed = os.getloadavg()[0], [], Weighed()
     with (
         tempfile.TemporaryDirectory(prefix="fedkd-", dir="/tmp") as scratch,

@@ -2,7 +2,7 @@
 
 Every contender leaves a `rounds.csv` that grows at the end of each round and a `summary.json` at the end of the run, so
 all are timed by the same eyes, from outside: the clock starts with the command. A look costs some 20 microseconds and
-there are a hundred a second; the contender's processes are weighed once a second.
+there are fifty a second; the contender's processes are weighed every two seconds.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class _Watch:
         return time.monotonic() - self._began
 
     def look(self) -> None:
-        """Note the rounds that ended since the last look, and once a second the memory."""
+        """Note the rounds that ended since the last look, and every two seconds the memory."""
         now = self.seconds()
         self._file = self._file or next(self.folder.rglob("rounds.csv"), None)
         if self._file is not None and (size := self._file.stat().st_size) != self._size:

@@ -1,6 +1,6 @@
 """What a network costs a round: a fleet of twelve hosts, over links of a memory's speed and over those of a home.
 
-    python -m simulations.bench.network           # an hour on two cores, as root; results/evidence/network.md
+    python -m simulations.bench.network           # an hour on two cores, as root; results/bench/network.md
 
 Each host is a network namespace with a SuperNode and a view of its own (`simulations.emulated`). Network time is what a
 host's SuperNode spends between "Receiving" a round's message and having it, and between "Sending" the reply and having
@@ -28,6 +28,7 @@ import pandas as pd
 from rich.console import Console
 
 from fedkd.record import environment
+from simulations.bench.out import add_out
 from simulations.bench.table import as_markdown, on_screen, spread
 from simulations.emulated.fleet import SERVER, Fleet
 from simulations.emulated.network import Network
@@ -161,14 +162,19 @@ def added(measured: Sequence[Round], exchange: str) -> str:
     return spread(list(slow - fast), "{:.2f}")
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
+    parser = argparse.ArgumentParser(prog="python -m simulations.bench.network", description="What a network costs.")
+    parser.add_argument("--hosts", type=int, default=12, help="with a view each (12)")
+    parser.add_argument("--rounds", type=int, default=6, help="of each run (6)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each exchange over each kind of link (3)")
+    add_out(parser)
+    return parser
+
+
 def main() -> None:
     """Measure, print, and keep."""
-    parser = argparse.ArgumentParser(prog="python -m simulations.bench.network", description="What a network costs.")
-    parser.add_argument("--hosts", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("results/evidence"))
-    asked = parser.parse_args()
+    asked = parser().parse_args()
     views = {f"cam{number}": [f"v{number:02d}"] for number in range(1, asked.hosts + 1)}
     load, measured = os.getloadavg()[0], list[Round]()
     with (

@@ -13,5 +13,6 @@ scripts       what starts the processes: shell, systemd, compose.
 gate          the one door that is open to the network.
 link          Flower's private clients: who is registered, who is there.
 app           the ServerApp: a run's, or the hello of a check.
-check, status, hello, place    what its names say.
+checks        what a check looks at, by where it looks.
+check, status, hello, place    what their names say.
 """

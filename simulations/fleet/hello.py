@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
-from fedkd.wire import about, address, names
+from fedkd.wire import about, names
+from strategies.lag import hellos
 
 HELLO = "hello"
 """In place of a run's overrides."""
@@ -18,8 +18,7 @@ HELLO_SECONDS = 60.0
 
 def hello(grid: Grid) -> None:
     """Print one line, MARK and JSON: {node: its views}."""
-    asked = [Message(address({}, ConfigRecord()), node, "query.hello") for node in grid.get_node_ids()]
-    replies = grid.send_and_receive(asked, timeout=HELLO_SECONDS)
+    replies = grid.send_and_receive(hellos(grid.get_node_ids(), "query.hello"), timeout=HELLO_SECONDS)
     views = {
         reply.metadata.src_node_id: names(about(reply.content), "views") for reply in replies if reply.has_content()
     }

@@ -42,9 +42,15 @@ def nodes(kit: Kit) -> list[Node]:
     """Every host that is registered at the SuperLink of this machine."""
     server = kit.folder if kit.role == "server" else kit.folder / "server"
     name_of = {_public(path.read_bytes()): path.stem for path in (server / "keys").glob("*.pub")}
-    client = ControlHttpClient.from_server_address(
-        f"127.0.0.1:{kit.link_port}", insecure=False, root_certificates=str(server / "ca.crt"), interceptors=[]
-    )
+    try:
+        client = ControlHttpClient.from_server_address(
+            f"127.0.0.1:{kit.link_port}", insecure=False, root_certificates=str(server / "ca.crt"), interceptors=[]
+        )
+    except OSError as error:
+        raise UserError(
+            f"expected the authority's certificate in {server / 'ca.crt'}, but: {error}; "
+            "copy it from the kit's folder ca."
+        ) from error
     try:
         listed = client.ListNodes(ListNodesRequest())
     except httpx.HTTPError as error:

@@ -46,8 +46,8 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
     with tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch, ends_on_sigterm():
         flower = FleetCommand(fleet.folder, Path(scratch))
         run_id = flower.start(overrides, folder)
-        write_whole(fleet.folder / LAST_RUN, json.dumps({"run-id": run_id, "folder": str(folder)}).encode())
-        try:
+        try:  # from here on the hosts are at work: nothing that happens to this command may leave them so
+            write_whole(fleet.folder / LAST_RUN, json.dumps({"run-id": run_id, "folder": str(folder)}).encode())
             with watch(folder):
                 said, listed = flower.follow(run_id, folder)
         except BaseException:

@@ -1,0 +1,56 @@
+"""One run, from its overrides to its result: in its place, with its report, on the screen.
+
+    folder = run_one(["experiment=demo", "seed=1"])
+    report(folder, ())
+    print_results([folder])
+
+The command line and sweeps make every run by this.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedkd.config import as_string, build, load
+from fedkd.record import new_folder
+from fedkd.results import load as read
+from simulations.screen import screen
+from simulations.show import compare, show
+
+
+def run_one(
+    overrides: Sequence[str], *, results_dir: str | None = None, name: str | None = None, folder: Path | None = None
+) -> Path:
+    """One run in the place that the overrides name; its result folder, or `folder`, where one that was killed lies."""
+    cfg = load(overrides)
+    folder = folder or new_folder(results_dir or cfg.results_dir, name or str(cfg.name), overrides)
+    at_home = cfg.place.name != "fleet"  # a fleet's hosts have their recordings in folders of their own
+    paths = {"teaching.file": cfg.teaching.file} | ({"data_dir": cfg.data_dir} if at_home else {})
+    if at_home and "prepared_dir" in cfg.data:
+        paths["data.prepared_dir"] = cfg.data.prepared_dir
+    absolute = [f"{key}='{Path(path).expanduser().absolute()}'" for key, path in paths.items() if path is not None]
+    views = build(load([*overrides, *absolute]).data).view_names()
+    settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
+    try:
+        build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
+    except BaseException:
+        if folder.exists():
+            goes_on = f"; fedkd run resume={folder} goes on" if cfg.resumable else ""
+            print(f"what the failed run wrote is in {folder}{goes_on}", file=sys.stderr)
+        raise
+    return folder
+
+
+def report(folder: Path, others: Sequence[Path]) -> None:
+    """Make a result's plots and report; the comparable ones of `others` are its baselines."""
+    from fedkd.report import finish  # here: matplotlib is slow to import, and hosts are forked from this process
+
+    finish(folder, others)
+
+
+def print_results(folders: Sequence[Path]) -> None:
+    """One result on a screen, or several in a table."""
+    results = [read(folder) for folder in folders]
+    screen().print(show(results[0]) if len(results) == 1 else compare(results))
