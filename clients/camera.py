@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from clients.mentor import Mentor
 from fedkd.errors import UserError, remark
-from fedkd.learn.course import Course, SeedPath
+from fedkd.learn.course import Course
 from fedkd.learn.hint import Shown
 from fedkd.learn.lesson import Lesson, spread
 from fedkd.learn.predict import confident_guesses
-from fedkd.learn.pupil import Pupil, digest, under
-from fedkd.seeding import generator
+from fedkd.learn.pupil import Pupil
+from fedkd.seeding import SeedPath, generator
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, View
+from fedkd.weights import digest, under
 
 TEACHER = "teacher"
 """The first mentor's role."""

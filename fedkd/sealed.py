@@ -18,8 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fedkd.errors import UserError
-from fedkd.learn.pupil import digest
 from fedkd.record import write_whole
+from fedkd.weights import digest
 
 _SEAL = "sha256"
 

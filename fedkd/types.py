@@ -20,6 +20,13 @@ UNSEEN = -1
 """The row of an event among the clips of a view that did not film it."""
 
 
+def located(ids: Int[Tensor, "N"], asked: Int[Tensor, "A"]) -> tuple[Bool[Tensor, "A"], Int[Tensor, "F"]]:
+    """Which of the asked events there are among strictly increasing `ids`, and the row of each that there is."""
+    at = torch.searchsorted(ids, asked)
+    there = torch.searchsorted(ids, asked, right=True) > at
+    return there, at[there]
+
+
 @dataclass(frozen=True, slots=True)
 class SoftLabels:
     """What one party believes about N events: the one thing that views, teacher and consensus exchange.
@@ -111,10 +118,8 @@ class EventLabels:
     def classes_of(self, ids: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
         """The class of each asked event, UNKNOWN where nobody told."""
         found = torch.full_like(ids, UNKNOWN)
-        if len(self):
-            at = torch.searchsorted(self.ids, ids).clamp(max=len(self) - 1)
-            hit = self.ids[at] == ids
-            found[hit] = self.classes[at[hit]]
+        there, at = located(self.ids, ids)
+        found[there] = self.classes[at]
         return found
 
 

@@ -17,7 +17,7 @@ MAY = {
     "simulations": {"fedkd", "strategies", "clients", "simulations"},
 }
 FLOORS = [
-    {"types", "seeding", "errors", "skeleton"},
+    {"types", "terms", "weights", "seeding", "errors", "skeleton"},
     {"losses", "consensus", "privacy", "metrics"},
     {"models", "data"},
     {"learn"},

@@ -17,12 +17,12 @@ from fedkd.errors import UserError
 from fedkd.learn.augment import augmented
 from fedkd.learn.hint import ContrastHint, FeatureHint, FocalChannelHint, Shown, num_maps, show
 from fedkd.learn.lesson import plain_lesson
-from fedkd.learn.pupil import digest
 from fedkd.losses.channel_correlation import channel_correlation_loss
 from fedkd.losses.channel_distribution import channel_distribution_loss
 from fedkd.models.pose_net import PoseNet
 from fedkd.models.tcn import Tcn
 from fedkd.types import UNKNOWN
+from fedkd.weights import digest
 
 SKELETON, IMU = (16, 20, 3), (16, 2, 3)
 TIME_ALONE = SkeletonAugment(

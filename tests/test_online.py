@@ -22,10 +22,10 @@ from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective
 from fedkd.learn.online import Sight, strengthen, transfer
 from fedkd.learn.peers import peers_say
-from fedkd.learn.pupil import digest
 from fedkd.losses.kd import kd_loss
 from fedkd.models.viewpoint_attention import MeanOfViews, ViewpointAttention
 from fedkd.types import UNKNOWN, UNSEEN, SoftLabels, View
+from fedkd.weights import digest
 from strategies.checkpoint import arrays_in
 
 WORDS = ("teaching.origin=online", "hint=feature", "consensus=viewpoint_attention", "strategy.anew=false")

@@ -23,9 +23,9 @@ from clients import memory
 from clients.app import app as client_app
 from clients.memory import KEPT, Moment
 from fedkd.errors import Remark, UserError
-from fedkd.learn.pupil import digest
 from fedkd.record import Record
 from fedkd.sealed import seal, unseal
+from fedkd.weights import digest
 from simulations import local
 from simulations.cli import main, run_one
 from simulations.host_grid import LOST, failed

@@ -26,14 +26,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from fedkd.learn.augment import Augment
-from fedkd.learn.course import Course, SeedPath, global_chance
+from fedkd.learn.course import Course
 from fedkd.learn.fit import batches_of
 from fedkd.learn.hint import Shown, num_maps, reveal
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective, total
 from fedkd.learn.pupil import Pupil
 from fedkd.models.viewpoint_attention import MeanOfViews, ViewpointAttention
-from fedkd.seeding import generator
+from fedkd.seeding import SeedPath, generator, global_chance
 from fedkd.types import UNKNOWN, UNSEEN, Tally
 
 

@@ -7,13 +7,14 @@ answers for the pupil, because averaged weights are steadier than the last ones.
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from fedkd.weights import under
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +117,6 @@ class Pupil:
             memory.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": memory, "param_groups": self.optimiser.state_dict()["param_groups"]})
         self.step, self.taught = int(flat["step"]), bool(flat["taught"])
-
-
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """sha256 over named weights, in name order: equal digests mean equal bits."""
-    sha = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().contiguous()
-        sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        sha.update(value.numpy().tobytes())
-    return sha.hexdigest()
-
-
-def under(prefix: str, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
-    return {key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}
 
 
 @torch.no_grad()
