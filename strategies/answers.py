@@ -10,7 +10,7 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
 
-from fedkd.results import TERMS
+from fedkd.terms import TERMS
 from fedkd.types import SoftLabels, Tally
 from fedkd.wire import Letter, Record, WireError, number, unpack_soft, unpack_tally, unpack_weights
 
