@@ -17,7 +17,7 @@ from fedkd.data.pool import POOLED
 from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.record import Record, new_folder
-from fedkd.wire import Letter
+from fedkd.wire import Kind, Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning
 from strategies.enrol import Enrolment, enrolled, refuse_untaught
@@ -160,7 +160,7 @@ def _teacher(course: Course, cfg: DictConfig, data: Any, post: Post, grid: Grid,
             letters, num_clips = enrolment.letters(), enrolment.num_clips
             weights, missed = teaching.federate(post, grid, letters, num_clips, rounds=rounds, timeout=timeout)
             enrolment.failures.update(missed)
-            return {"teacher": weights}
+            return {Kind.TEACHER: weights}
         case "lab":
             return teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed))
         case _:

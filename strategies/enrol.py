@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 
 from fedkd.errors import UserError
 from fedkd.types import EventLabels
-from fedkd.wire import Letter, WireError, number, pack_events, unpack_events
+from fedkd.wire import Kind, Letter, WireError, number, pack_events, unpack_events
 from strategies.answers import part
 from strategies.post import Failures, Post, too_few, understood
 
@@ -53,7 +53,7 @@ def refuse_untaught(post: Post, seen: str) -> None:
 
     seen  what the teacher sees.
     """
-    if not any(number(letter["clips"], "teachers") for letter in post.answers.values()):
+    if not any(number(letter[Kind.CLIPS], "teachers") for letter in post.answers.values()):
         raise UserError(
             f"expected a view that recorded what the teacher sees, {seen}, got none; choose another teacher=, or "
             "strategy.teacher=false."
@@ -85,14 +85,14 @@ def _said(post: Post, tell: bool, num_classes: int) -> tuple[dict[str, int], dic
 
 
 def _count(letter: Letter, name: str) -> int:
-    count = number(part(letter, "clips"), name)
+    count = number(part(letter, Kind.CLIPS), name)
     if not 0 <= count <= MOST:
         raise WireError(f"expected 0 to {MOST} as '{name}', got {count:g}.")
     return int(count)
 
 
 def _events(letter: Letter, num_classes: int) -> EventLabels:
-    events = unpack_events(part(letter, "events"))
+    events = unpack_events(part(letter, Kind.EVENTS))
     if (wrong := events.classes[events.classes >= num_classes]).numel():
         raise WireError(f"expected event labels of classes 0 to {num_classes - 1}, got class {int(wrong[0])}.")
     return events
@@ -100,7 +100,7 @@ def _events(letter: Letter, num_classes: int) -> EventLabels:
 
 def event_letters(events: Mapping[str, EventLabels]) -> dict[str, Letter]:
     """For each view, the event labels that the others told and it did not."""
-    return {view: {"events": pack_events(_from_others(view, events))} for view in events}
+    return {view: {Kind.EVENTS: pack_events(_from_others(view, events))} for view in events}
 
 
 def _from_others(view: str, events: Mapping[str, EventLabels]) -> EventLabels:

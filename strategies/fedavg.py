@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord
 from torch import Tensor
 
 from fedkd.errors import UserError
-from fedkd.wire import Letter, pack_weights
+from fedkd.wire import Kind, Letter, pack_weights
 from strategies.answers import Answer
 from strategies.views import ViewStrategy
 
@@ -23,7 +23,7 @@ class FedAvg(ViewStrategy):
 
     def tell(self, view: str, server_round: int, arrays: ArrayRecord) -> Letter:
         """The average of the last round."""
-        return {"weights": arrays} if len(arrays) else {}
+        return {Kind.WEIGHTS: arrays} if len(arrays) else {}
 
     def wish(self, server_round: int) -> dict[str, bool]:
         """The weights after the round."""
@@ -44,7 +44,7 @@ class FedAvg(ViewStrategy):
 
     def remind(self, arrays: ArrayRecord) -> Letter:
         """The exam is the averaged student's."""
-        return {"weights": arrays} if len(arrays) else {}
+        return {Kind.WEIGHTS: arrays} if len(arrays) else {}
 
 
 Form = Mapping[str, tuple[object, ...]]

@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
 from fedkd.errors import reason_of
-from fedkd.wire import Letter, address, letters
+from fedkd.wire import Kind, Letter, address, letters
 from strategies.lag import PAIR
 from strategies.ledger import EXAM, Ledger
 from strategies.pace import TRAIN, Pace, Sent
@@ -185,7 +185,7 @@ class Post:
             return {}, dict.fromkeys(sent.views, _nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
         failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
-        failed |= {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
+        failed |= {view: _said_reason(letter) for view, letter in said.items() if Kind.FAILED in letter}
         return {view: letter for view, letter in said.items() if view not in failed}, failed
 
     def _hosts(self, views: Sequence[str]) -> dict[int, Sequence[str]]:
@@ -223,7 +223,7 @@ def _nonsense(error: Exception) -> str:
 
 
 def _said_reason(letter: Letter) -> str:
-    return " ".join(str(letter["failed"].get("reason", "no reason")).split())
+    return " ".join(str(letter[Kind.FAILED].get("reason", "no reason")).split())
 
 
 def _reason(reply: Message) -> str:

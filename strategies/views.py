@@ -18,7 +18,7 @@ from flwr.serverapp.strategy import Strategy
 from fedkd.data.pool import POOLED
 from fedkd.errors import UserError
 from fedkd.types import Tally
-from fedkd.wire import Letter, unpack_events, unpack_soft
+from fedkd.wire import Kind, Letter, unpack_events, unpack_soft
 from strategies.answers import Answer, part, understand
 from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
@@ -198,7 +198,7 @@ class ViewStrategy(Strategy):
             return None
         letters = self._enough(replies)
         understood(letters, self._mark, self.notes.failures)
-        for view in (view for view, letter in letters.items() if "fresh" in letter):
+        for view in (view for view, letter in letters.items() if Kind.FRESH in letter):
             self.forgot(view)
         self._require(len(self.notes.marks), len(self.examined), f"at the exam of round {server_round}")
         self.notes.fused = fuse(self.notes.marks, self.setting.rule)
@@ -251,18 +251,20 @@ class ViewStrategy(Strategy):
 
     def _mark(self, view: str, letter: Letter) -> None:
         """Take down what a view answered at an exam."""
-        truth, k = unpack_events(part(letter, "truth")), self.setting.num_classes
-        marks = Marks.of(unpack_soft(part(letter, "answers")), truth)
-        teachers = Marks.of(unpack_soft(letter["teacher_answers"]), truth) if "teacher_answers" in letter else None
+        truth, k = unpack_events(part(letter, Kind.TRUTH)), self.setting.num_classes
+        marks = Marks.of(unpack_soft(part(letter, Kind.ANSWERS)), truth)
+        teachers = None
+        if Kind.TEACHER_ANSWERS in letter:
+            teachers = Marks.of(unpack_soft(letter[Kind.TEACHER_ANSWERS]), truth)
         for given in (marks, teachers or marks):
             if given.answers.num_classes != k or len(given.truth) != len(given.answers) or (truth.classes >= k).any():
                 raise ValueError(f"expected answers over {k} classes to events whose class it tells")
-        self.notes.digests[view] = str(part(letter, "student")["digest"])  # type: ignore[call-overload]
+        self.notes.digests[view] = str(part(letter, Kind.STUDENT)["digest"])  # type: ignore[call-overload]
         self.notes.marks[view] = marks
         if teachers is not None:
             self.notes.teachers[view] = teachers
-        if "unsaved" in letter:
-            self.notes.failures[view] = str(letter["unsaved"]["reason"])  # type: ignore[call-overload]
+        if Kind.UNSAVED in letter:
+            self.notes.failures[view] = str(letter[Kind.UNSAVED]["reason"])  # type: ignore[call-overload]
 
     def _has_exam(self, server_round: int) -> bool:
         return server_round == self.setting.rounds or server_round % self.setting.exam_every == 0
