@@ -6,7 +6,7 @@ M people, C channels, H W picture. Tensors that hold identity (ids, labels) are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -77,6 +77,10 @@ class SoftLabels:
     def empty(num_classes: int) -> SoftLabels:
         """Nothing believed."""
         return SoftLabels(torch.empty(0, dtype=torch.int64), torch.empty(0, num_classes), torch.empty(0))
+
+
+Consensus = Callable[[Sequence[SoftLabels]], SoftLabels]
+"""What several parties believe of the same events -> one belief (`fedkd.consensus`)."""
 
 
 @dataclass(frozen=True, slots=True)

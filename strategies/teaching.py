@@ -21,13 +21,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fedkd.average import Form, average, form, refuse_other
 from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import plain_lesson
 from fedkd.types import Clips
 from fedkd.wire import Kind, Letter, pack_weights, unpack_tally
 from strategies.answers import part, weights_in
-from strategies.fedavg import Form, average, form, refuse_other
 from strategies.post import Failures, Post, reasons, understood
 
 

@@ -17,12 +17,12 @@ from flwr.serverapp.strategy import Strategy
 
 from fedkd.data.pool import POOLED
 from fedkd.errors import UserError
-from fedkd.types import Tally
+from fedkd.metrics.marks import Marks, fuse
+from fedkd.types import Consensus, Tally
 from fedkd.wire import Kind, Letter, unpack_events, unpack_soft
 from strategies.answers import Answer, part, understand
 from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
-from strategies.exam import Consensus, Marks, fuse
 from strategies.ledger import EXAM
 from strategies.post import Answers, Failures, Post, too_few, understood
 from strategies.quorum import Announce, linger, wait

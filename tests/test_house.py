@@ -18,7 +18,7 @@ MAY = {
 }
 FLOORS = [
     {"types", "terms", "weights", "seeding", "errors", "skeleton"},
-    {"losses", "consensus", "privacy", "metrics"},
+    {"losses", "consensus", "privacy", "metrics", "average"},
     {"models", "data"},
     {"learn"},
     {"wire", "config", "ranges", "record", "assemble", "results", "plots", "report", "sealed"},

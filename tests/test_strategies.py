@@ -11,8 +11,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, Re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedkd.average import average
 from fedkd.consensus.mean import mean_consensus
 from fedkd.errors import UserError
+from fedkd.metrics.marks import Marks, fuse
 from fedkd.types import EventLabels, SoftLabels, Tally
 from fedkd.wire import (
     Letter,
@@ -33,8 +35,7 @@ from strategies.answers import understand
 from strategies.checkpoint import Beginning, keep, last
 from strategies.distil import Distil
 from strategies.enrol import Enrolment, enrolled, event_letters, refuse_untaught
-from strategies.exam import Marks, fuse
-from strategies.fedavg import FedAvg, average
+from strategies.fedavg import FedAvg
 from strategies.ledger import Ledger
 from strategies.post import Post, reasons
 from strategies.roster import Roster, deal
