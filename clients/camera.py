@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from clients.mentor import Mentor
 from fedkd.errors import UserError, remark
 from fedkd.learn.course import Course
-from fedkd.learn.hint import Shown
+from fedkd.learn.hints.shown import Shown
 from fedkd.learn.lesson import Lesson, spread
 from fedkd.learn.predict import confident_guesses
 from fedkd.learn.pupil import Pupil

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fedkd.learn.course import Course
-from fedkd.learn.hint import Shown, show
+from fedkd.learn.hints.shown import Shown, show
 from fedkd.learn.lesson import plain_lesson
 from fedkd.learn.pupil import Pupil
 from fedkd.seeding import SeedPath

@@ -12,7 +12,7 @@ from torch import nn
 from fedkd.config import build
 from fedkd.errors import UserError
 from fedkd.learn.course import Course
-from fedkd.learn.hint import MakeHint
+from fedkd.learn.hints.shown import MakeHint
 from fedkd.learn.objective import Objective
 from fedkd.learn.online import OnlineCourse
 from fedkd.learn.peers import PeerCourse

@@ -1,5 +1,6 @@
 """Weights by name, as `state_dict` gives them: what tells two of them apart, and how several lie in one table.
 
+>>> import torch
 >>> under("net.", {"net.w": torch.zeros(1), "step": torch.tensor(3)})
 {'w': tensor([0.])}
 """

@@ -15,7 +15,10 @@ from fedkd.data.reprojection import Reprojection
 from fedkd.data.skeleton_augment import SkeletonAugment
 from fedkd.errors import UserError
 from fedkd.learn.augment import augmented
-from fedkd.learn.hint import ContrastHint, FeatureHint, FocalChannelHint, Shown, num_maps, show
+from fedkd.learn.hints.contrast import ContrastHint
+from fedkd.learn.hints.feature import FeatureHint
+from fedkd.learn.hints.focal_channel import FocalChannelHint
+from fedkd.learn.hints.shown import Shown, show
 from fedkd.learn.lesson import plain_lesson
 from fedkd.losses.channel_correlation import channel_correlation_loss
 from fedkd.losses.channel_distribution import channel_distribution_loss
@@ -91,7 +94,7 @@ def shown(n: int = 8) -> tuple[PoseNet, Shown]:
 def test_what_a_teacher_shows_is_its_last_maps_and_the_slopes_of_its_reading() -> None:
     teacher, seen = shown()
     weights = next(layer for layer in teacher.classify if isinstance(layer, torch.nn.Linear)).weight
-    assert seen.maps.shape[:2] == (8, 24) and num_maps(teacher) == 24
+    assert seen.maps.shape[:2] == (8, 24) and teacher.num_maps == 24
     torch.testing.assert_close(seen.slopes[1].sum(1), weights[1])
 
 

@@ -202,7 +202,7 @@ def test_a_studio_packed_and_unpacked_goes_on_with_the_same_bits(place) -> None:
     resumed.unpack(straight.packed())
     assert straight.train(2) == resumed.train(2)
     assert straight.packed() == resumed.packed()
-    assert any(name.startswith("hints.0.") for name in straight.teacher.pupil.state())  # its attention
+    assert any(name.startswith("attention.") for name in straight.teacher.pupil.state())
     assert any(name.startswith("optimiser.") for name in straight.teacher.pupil.state())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fedkd.learn.augment import Augment
 from fedkd.learn.fit import fit
-from fedkd.learn.hint import MakeHint, num_maps
+from fedkd.learn.hints.shown import MakeHint, showing
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective
 from fedkd.learn.predict import predict
@@ -60,7 +60,7 @@ class Course:
             net = self.make(clip_shape, num_classes)
             if self.hint is None:
                 return Pupil(net, self.schooling)
-            return Pupil(net, self.schooling, [self.hint(num_maps(net), num_maps(t)) for t in teachers])
+            return Pupil(net, self.schooling, [self.hint(showing(net).num_maps, showing(t).num_maps) for t in teachers])
 
     def teach(
         self,

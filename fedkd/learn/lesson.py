@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedkd.learn.hint import Shown
+from fedkd.learn.hints.shown import Shown
 from fedkd.types import UNKNOWN, SoftLabels, located
 
 
