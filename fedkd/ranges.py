@@ -37,7 +37,8 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("strategy.teacher_voice", "strategy.deaf_below", "strategy.staleness"), SHARE),
     **{f"{group}.temperature": POSITIVE for group in ("loss", "guidance", "hint", "consensus")},
     "consensus.beta": POSITIVE,
-    **dict.fromkeys(("loss.target_weight", "loss.others_weight", "hint.distribution", "hint.correlation"), WEIGHT),
+    **dict.fromkeys(("loss.target_weight", "loss.others_weight"), WEIGHT),
+    **dict.fromkeys(("hint.distribution", "hint.correlation", "hint.distance", "hint.angle"), WEIGHT),
     **dict.fromkeys(("guidance.share", "guidance.threshold"), SHARE),
     "hint.share": BAR,
 }

@@ -18,15 +18,18 @@ from fedkd.learn.augment import augmented
 from fedkd.learn.hints.contrast import ContrastHint
 from fedkd.learn.hints.feature import FeatureHint
 from fedkd.learn.hints.focal_channel import FocalChannelHint
+from fedkd.learn.hints.relational import RelationalHint
 from fedkd.learn.hints.shown import Shown, show
 from fedkd.learn.lesson import plain_lesson
 from fedkd.losses.channel_correlation import channel_correlation_loss
 from fedkd.losses.channel_distribution import channel_distribution_loss
+from fedkd.losses.relational import angle_loss, distance_loss
 from fedkd.models.pose_net import PoseNet
 from fedkd.models.tcn import Tcn
 from fedkd.types import UNKNOWN
 from fedkd.weights import digest
 
+HINTS = Path(__file__).parents[1] / "fedkd" / "conf" / "hint"
 SKELETON, IMU = (16, 20, 3), (16, 2, 3)
 TIME_ALONE = SkeletonAugment(
     turn=0.0, tilt=0.0, roll=0.0, shear=0.0, squeeze=0.0, scale=0.0, flip=0.0, crop=0.5, warp=0.2, jitter=0.0
@@ -156,7 +159,7 @@ def test_focal_channel_hints_weigh_their_terms_and_choose_as_they_are_told() -> 
     assert not others.equal(spread) and not others.equal(judged(choice="all", correlation=0.0))
 
 
-@pytest.mark.parametrize("make", [FocalChannelHint, ContrastHint, FeatureHint])
+@pytest.mark.parametrize("make", [FocalChannelHint, ContrastHint, FeatureHint, RelationalHint])
 def test_a_hint_draws_the_student_to_the_teacher(make: type) -> None:
     _, seen = shown()
     student = Tcn(3, IMU, channels=16)
@@ -172,6 +175,20 @@ def test_a_hint_draws_the_student_to_the_teacher(make: type) -> None:
         optimiser.step()
         losses.append(float(loss.mean().detach()))
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in HINTS.glob("*.yaml") if path.stem != "none"))
+def test_every_hint_can_be_chosen(name: str) -> None:
+    tally = camera(f"hint={name}", "objective.hint=0.1").train(1)
+    assert tally.count and 0 < tally.sums["hint"] < float("inf")
+
+
+def test_the_relational_hint_weighs_distances_and_angles() -> None:
+    _, seen = shown()
+    maps, labels, rows = torch.randn(8, 16, 5), torch.arange(8), torch.arange(8)
+    embeddings, teachers = maps.mean(2), seen.maps.mean(2)
+    cost = RelationalHint(16, 24, distance=3.0, angle=0.5)(maps, seen, labels, rows)
+    torch.testing.assert_close(cost, 3 * distance_loss(embeddings, teachers) + 0.5 * angle_loss(embeddings, teachers))
 
 
 def test_without_a_label_no_mentor_learns_and_none_guides() -> None:
