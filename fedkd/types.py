@@ -1,6 +1,21 @@
 """The nouns of fedkd, and the letters that name their axes.
 
-Letters, used in every signature: B batch, N clips or events, K classes, V views, T frames, J joints, D coordinates,
+* event: what happened once, and several views may have seen; known by its id.
+* view: a camera or a body-worn sensor, with its recordings (`View`).
+* host: a machine that serves one or more views; recordings stay on it. Flower calls it a node.
+* clip: one event as one view recorded it, in one modality or several (a row of `Clips`).
+* student: the net that answers for a view.
+* teacher: a net that guides students, by its answers or its features; "the" teacher is a run's first.
+* mentor: a teacher as one host has it, the first or an assistant (`clients.mentor`).
+* pupil: a net under instruction, student or teacher (`fedkd.learn.pupil`); for the server, a view that trains.
+* lab: the server's own labelled recordings, of other people, where a teacher may be taught.
+* letter: what one message says to one view, or one view in reply: records by kind (`fedkd.wire`).
+* told: heard from others and not known by oneself, such as the true class of an event.
+* answer: a net's probabilities for a clip; for the server also a view's reply to a round.
+* exam: an exchange that measures; the students answer for clips that nobody was taught on.
+* fused: the views' answers for one event made one answer, by the rule that also makes the consensus.
+
+Axes, named in every signature: B batch, N clips or events, K classes, V views, T frames, J joints, D coordinates,
 M people, C channels, H W picture. Tensors that hold identity (ids, labels) are int64; probabilities are float32.
 """
 
