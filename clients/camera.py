@@ -158,12 +158,12 @@ class Camera:
         if len(clips) == 0:
             return SoftLabels.empty(self.view.num_classes)
         spoken_for = TEACHER in self.mentors and self.teacher.taught
-        teachers = self.habits.teacher_voice if spoken_for else 0.0
-        if teachers == 1.0:
+        teacher_share = self.habits.teacher_voice if spoken_for else 0.0
+        if teacher_share == 1.0:
             return SoftLabels.of(clips.ids, self.teacher.answers()[asked])
         probs = self.course.ask(self.voice(self.view.name), clips.stream(self.course.modality))
-        if teachers:
-            probs = probs.lerp(self.teacher.answers()[asked], teachers)
+        if teacher_share:
+            probs = probs.lerp(self.teacher.answers()[asked], teacher_share)
         return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.taught)))
 
     def sit(self, view: str, exam: Clips) -> SoftLabels:
