@@ -19,6 +19,7 @@ from fedkd.errors import UserError, reason_of
 from fedkd.record import write_whole
 from fedkd.types import EventLabels
 from fedkd.wire import (
+    Kind,
     Letter,
     about,
     address,
@@ -47,8 +48,8 @@ def enrol(message: Message, context: Context) -> Message:
 
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
         counts = MetricRecord({"train": len(camera.view.train), "teachers": len(camera.mentors)})
-        told: Letter = {"events": pack_events(camera.event_labels())} if wish["tell"] else {}
-        return {"clips": counts, **told}
+        told: Letter = {Kind.EVENTS: pack_events(camera.event_labels())} if wish["tell"] else {}
+        return {Kind.CLIPS: counts, **told}
 
     return _each_view(message, context, act, since=None, now=START)
 
@@ -58,12 +59,12 @@ def train_teacher(message: Message, context: Context) -> Message:
     round = int(number(about(message.content), "round"))
 
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        if "events" in letter:
-            camera.hear_events(unpack_events(letter["events"]))
-        if "weights" in letter:
-            camera.adopt_teacher(unpack_weights(letter["weights"]))
+        if Kind.EVENTS in letter:
+            camera.hear_events(unpack_events(letter[Kind.EVENTS]))
+        if Kind.WEIGHTS in letter:
+            camera.adopt_teacher(unpack_weights(letter[Kind.WEIGHTS]))
         tally = camera.train_teacher(round)
-        return {"tally": pack_tally(tally), "weights": pack_weights(camera.teacher.pupil.net.state_dict())}
+        return {Kind.TALLY: pack_tally(tally), Kind.WEIGHTS: pack_weights(camera.teacher.pupil.net.state_dict())}
 
     return _each_view(message, context, act, since=Moment(0, round - 1), now=Moment(0, round))
 
@@ -78,11 +79,14 @@ def train(message: Message, context: Context) -> Message:
         began = time.perf_counter()
         tally = camera.train(round)
         seconds = time.perf_counter() - began
-        reply: Letter = {"tally": pack_tally(tally), "clock": MetricRecord({"seconds": seconds, "lack": camera.lack})}
+        reply: Letter = {
+            Kind.TALLY: pack_tally(tally),
+            Kind.CLOCK: MetricRecord({"seconds": seconds, "lack": camera.lack}),
+        }
         if wish.get("wants_soft"):
-            reply["soft"] = pack_soft(camera.speak())
+            reply[Kind.SOFT] = pack_soft(camera.speak())
         if wish.get("wants_weights"):
-            reply["weights"] = pack_weights(camera.net(name).state_dict())
+            reply[Kind.WEIGHTS] = pack_weights(camera.net(name).state_dict())
         return reply
 
     return _each_view(message, context, act, since=Moment(1, round - 1), now=Moment(1, round))
@@ -94,22 +98,22 @@ def evaluate(message: Message, context: Context) -> Message:
     wish = about(message.content)
 
     def act(name: str, camera: Camera, letter: Letter) -> Letter:
-        if "weights" in letter:
-            camera.adopt(unpack_weights(letter["weights"]))
+        if Kind.WEIGHTS in letter:
+            camera.adopt(unpack_weights(letter[Kind.WEIGHTS]))
         asked = exam(overrides, name)
         reply: Letter = {
-            "answers": pack_soft(camera.sit(name, asked)),
-            "truth": pack_events(EventLabels(asked.ids, asked.labels)),
-            "student": ConfigRecord({"digest": camera.digest(name)}),
+            Kind.ANSWERS: pack_soft(camera.sit(name, asked)),
+            Kind.TRUTH: pack_events(EventLabels(asked.ids, asked.labels)),
+            Kind.STUDENT: ConfigRecord({"digest": camera.digest(name)}),
         }
         if (teachers := camera.teacher_sits(asked)) is not None:
-            reply["teacher_answers"] = pack_soft(teachers)
+            reply[Kind.TEACHER_ANSWERS] = pack_soft(teachers)
         if wish.get("save_to"):
             reply |= _kept(camera, name, students_folder(message, context, str(wish["save_to"])))
         return reply
 
     now = Moment(1, int(number(wish, "round")))
-    told = any("weights" in letter for letter in letters(message.content).values())
+    told = any(Kind.WEIGHTS in letter for letter in letters(message.content).values())
     return _each_view(message, context, act, since=now, now=now if told else None)
 
 
@@ -118,20 +122,20 @@ def _kept(camera: Camera, view: str, folder: Path) -> Letter:
     try:
         write_whole(folder / f"{view}.safetensors", save(dict(camera.voice(view).state_dict())))
     except UserError as error:
-        return {"unsaved": ConfigRecord({"reason": reason_of(error)})}
+        return {Kind.UNSAVED: ConfigRecord({"reason": reason_of(error)})}
     return {}
 
 
 def _listen(camera: Camera, letter: Letter, round: int) -> None:
     """Take in what the server tells before the student's round."""
-    if "events" in letter:
-        camera.hear_events(unpack_events(letter["events"]))
-    if "soft" in letter:
-        camera.hear_consensus(unpack_soft(letter["soft"]), round)
-    if "teacher" in letter:
-        camera.adopt_teacher(unpack_weights(letter["teacher"]))
-    if "weights" in letter:
-        camera.adopt(unpack_weights(letter["weights"]))
+    if Kind.EVENTS in letter:
+        camera.hear_events(unpack_events(letter[Kind.EVENTS]))
+    if Kind.SOFT in letter:
+        camera.hear_consensus(unpack_soft(letter[Kind.SOFT]), round)
+    if Kind.TEACHER in letter:
+        camera.adopt_teacher(unpack_weights(letter[Kind.TEACHER]))
+    if Kind.WEIGHTS in letter:
+        camera.adopt(unpack_weights(letter[Kind.WEIGHTS]))
 
 
 def _each_view(
@@ -162,9 +166,9 @@ def _each_view(
                 cameras[name], known = (memory.anew(name), True) if since is None else memory.recall(name, since)
             replies[view] = act(view, cameras[name], received.get(view, {}))
             if not known:
-                replies[view]["fresh"] = ConfigRecord()
+                replies[view][Kind.FRESH] = ConfigRecord()
         except Exception as error:
-            replies[view] = {"failed": ConfigRecord({"reason": reason_of(error)})}
+            replies[view] = {Kind.FAILED: ConfigRecord({"reason": reason_of(error)})}
             if cameras.pop(name, None) is not None:
                 memory.doubt(name)
     if now is not None:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from clients.mentor import Mentor
 from fedkd.errors import UserError, remark
-from fedkd.learn.course import Course, SeedPath
-from fedkd.learn.hint import Shown
+from fedkd.learn.course import Course
+from fedkd.learn.hints.shown import Shown
 from fedkd.learn.lesson import Lesson, spread
 from fedkd.learn.predict import confident_guesses
-from fedkd.learn.pupil import Pupil, digest, under
-from fedkd.seeding import generator
+from fedkd.learn.pupil import Pupil
+from fedkd.seeding import SeedPath, generator
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, View
+from fedkd.weights import digest, under
 
 TEACHER = "teacher"
 """The first mentor's role."""
@@ -157,12 +158,12 @@ class Camera:
         if len(clips) == 0:
             return SoftLabels.empty(self.view.num_classes)
         spoken_for = TEACHER in self.mentors and self.teacher.taught
-        teachers = self.habits.teacher_voice if spoken_for else 0.0
-        if teachers == 1.0:
+        teacher_share = self.habits.teacher_voice if spoken_for else 0.0
+        if teacher_share == 1.0:
             return SoftLabels.of(clips.ids, self.teacher.answers()[asked])
         probs = self.course.ask(self.voice(self.view.name), clips.stream(self.course.modality))
-        if teachers:
-            probs = probs.lerp(self.teacher.answers()[asked], teachers)
+        if teacher_share:
+            probs = probs.lerp(self.teacher.answers()[asked], teacher_share)
         return SoftLabels.of(clips.ids, probs, torch.full((len(clips),), float(self.pupil.taught)))
 
     def sit(self, view: str, exam: Clips) -> SoftLabels:

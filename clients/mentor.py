@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fedkd.learn.course import Course, SeedPath
-from fedkd.learn.hint import Shown, show
+from fedkd.learn.course import Course
+from fedkd.learn.hints.shown import Shown, show
 from fedkd.learn.lesson import plain_lesson
-from fedkd.learn.pupil import Pupil, digest
+from fedkd.learn.pupil import Pupil
+from fedkd.seeding import SeedPath
 from fedkd.types import Clips, SoftLabels, Tally, View
+from fedkd.weights import digest
 
 
 @dataclass

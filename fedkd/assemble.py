@@ -12,16 +12,17 @@ from torch import nn
 from fedkd.config import build
 from fedkd.errors import UserError
 from fedkd.learn.course import Course
-from fedkd.learn.hint import MakeHint
+from fedkd.learn.hints.shown import MakeHint
 from fedkd.learn.objective import Objective
 from fedkd.learn.online import OnlineCourse
 from fedkd.learn.peers import PeerCourse
 from fedkd.learn.pupil import Schooling
+from fedkd.terms import TERMS
 
 
 def student_course(cfg: DictConfig, view: str = "") -> Course:
     """How the student of a view is made and taught: in its own way where `students` names one, else as all are."""
-    weights = {name: float(cfg.objective[name]) for name in ("supervised", "teacher", "consensus", "pseudo", "hint")}
+    weights = {name: float(cfg.objective[name]) for name in TERMS}
     make_hint = build(cfg.hint, _partial_=True) if cfg.hint.get("_target_") else None
     guidance = build(cfg.guidance) if cfg.guidance.get("_target_") else None
     node = cfg.students.get(view, cfg.student)

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fedkd.errors import UserError
+from fedkd.terms import TERMS
 
 Range = tuple[str, Callable[[Any], bool]]
 """In words, and whether a finite number is in it."""
@@ -28,7 +29,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("rounds", "evaluate_every", "min_views", "speak_after", "speak_every", "teaching.rounds"), COUNT),
     **dict.fromkeys(("place.workers", "place.hosts", "place.supernodes"), COUNT),
     **dict.fromkeys(("timeout", "patience"), POSITIVE),
-    **{f"objective.{term}": WEIGHT for term in ("supervised", "teacher", "consensus", "pseudo", "hint")},
+    **{f"objective.{term}": WEIGHT for term in TERMS},
     "objective.threshold": BAR,
     "objective.ramp_rounds": ROUNDS,
     "objective.label_smoothing": DECAY,
@@ -36,7 +37,8 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("strategy.teacher_voice", "strategy.deaf_below", "strategy.staleness"), SHARE),
     **{f"{group}.temperature": POSITIVE for group in ("loss", "guidance", "hint", "consensus")},
     "consensus.beta": POSITIVE,
-    **dict.fromkeys(("loss.target_weight", "loss.others_weight", "hint.distribution", "hint.correlation"), WEIGHT),
+    **dict.fromkeys(("loss.target_weight", "loss.others_weight"), WEIGHT),
+    **dict.fromkeys(("hint.distribution", "hint.correlation", "hint.distance", "hint.angle"), WEIGHT),
     **dict.fromkeys(("guidance.share", "guidance.threshold"), SHARE),
     "hint.share": BAR,
 }

@@ -30,13 +30,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from fedkd.errors import UserError
+from fedkd.terms import TERMS
 
 FUSED = "fused"
 """Name of the row that holds the views' pooled answers."""
 
 ROUND_COLUMNS = (
-    "round", "view", "status", "accuracy", "supervised", "teacher", "consensus", "pseudo", "hint",
-    "lack", "bytes_up", "bytes_down", "seconds",
+    "round", "view", "status", "accuracy", *TERMS, "lack", "bytes_up", "bytes_down", "seconds",
 )  # fmt: skip
 """One row for each round and view; the row of view "fused" holds the views' pooled answers.
 

@@ -15,7 +15,6 @@ from jinja2 import Environment, StrictUndefined
 from fedkd.plots import draw
 from fedkd.record import FUSED, writing_to
 from fedkd.results import (
-    TERMS,
     Result,
     by_view,
     comparable,
@@ -27,6 +26,7 @@ from fedkd.results import (
     number,
     percent,
 )
+from fedkd.terms import TERMS
 
 _CAPTIONS = {
     "accuracy": "Accuracy on the exam's clips, by round. Every view by itself, and the views fused: "

@@ -25,12 +25,10 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from fedkd.errors import UserError
 from fedkd.record import FUSED, ROUND_COLUMNS
+from fedkd.terms import TERMS
 
 MEAN = "mean"
 """The mean over the views."""
-
-TERMS = ("supervised", "teacher", "consensus", "pseudo", "hint")
-"""The columns of rounds.csv that hold terms of the objective, in nats."""
 
 _ENTRIES = (
     "method", "dataset", "protocol", "seed", "rounds", "views", "accuracy", "accuracy_mean", "accuracy_fused",

@@ -18,8 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fedkd.errors import UserError
-from fedkd.learn.pupil import digest
 from fedkd.record import write_whole
+from fedkd.weights import digest
 
 _SEAL = "sha256"
 
@@ -32,15 +32,18 @@ def seal(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | N
 
 
 def unseal(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What was sealed there; `UserError` for a file that is not whole, or that somebody else made."""
+    """What was sealed there; `UserError` for a file that is not whole, or that somebody else made.
+
+    Whoever asks knows what to do without it, and says so.
+    """
     try:
         with safe_open(path, "pt") as file:
             words = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is torn: {error}.") from error
+        raise UserError(f"expected a whole sealed file, but {path} is torn: {error}.") from error
     if words.pop(_SEAL, "") != _sha256(tensors, words):
-        raise UserError(f"{path} is torn: it does not hold what was written to it.")
+        raise UserError(f"expected a whole sealed file, but {path} is torn: it does not hold what was written to it.")
     return tensors, words
 
 

@@ -1,12 +1,27 @@
 """The nouns of fedkd, and the letters that name their axes.
 
-Letters, used in every signature: B batch, N clips or events, K classes, V views, T frames, J joints, D coordinates,
+* event: what happened once, and several views may have seen; known by its id.
+* view: a camera or a body-worn sensor, with its recordings (`View`).
+* host: a machine that serves one or more views; recordings stay on it. Flower calls it a node.
+* clip: one event as one view recorded it, in one modality or several (a row of `Clips`).
+* student: the net that answers for a view.
+* teacher: a net that guides students, by its answers or its features; "the" teacher is a run's first.
+* mentor: a teacher as one host has it, the first or an assistant (`clients.mentor`).
+* pupil: a net under instruction, student or teacher (`fedkd.learn.pupil`); for the server, a view that trains.
+* lab: the server's own labelled recordings, of other people, where a teacher may be taught.
+* letter: what one message says to one view, or one view in reply: records by kind (`fedkd.wire`).
+* told: heard from others and not known by oneself, such as the true class of an event.
+* answer: a net's probabilities for a clip; for the server also a view's reply to a round.
+* exam: an exchange that measures; the students answer for clips that nobody was taught on.
+* fused: the views' answers for one event made one answer, by the rule that also makes the consensus.
+
+Axes, named in every signature: B batch, N clips or events, K classes, V views, T frames, J joints, D coordinates,
 M people, C channels, H W picture. Tensors that hold identity (ids, labels) are int64; probabilities are float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -18,6 +33,13 @@ UNKNOWN = -1
 
 UNSEEN = -1
 """The row of an event among the clips of a view that did not film it."""
+
+
+def located(ids: Int[Tensor, "N"], asked: Int[Tensor, "A"]) -> tuple[Bool[Tensor, "A"], Int[Tensor, "F"]]:
+    """Which of the asked events there are among strictly increasing `ids`, and the row of each that there is."""
+    at = torch.searchsorted(ids, asked)
+    there = torch.searchsorted(ids, asked, right=True) > at
+    return there, at[there]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,10 @@ class SoftLabels:
         return SoftLabels(torch.empty(0, dtype=torch.int64), torch.empty(0, num_classes), torch.empty(0))
 
 
+Consensus = Callable[[Sequence[SoftLabels]], SoftLabels]
+"""What several parties believe of the same events -> one belief (`fedkd.consensus`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class EventLabels:
     """True classes of events, told once by a view that knows them. ids strictly increasing; classes 0..K-1."""
@@ -111,10 +137,8 @@ class EventLabels:
     def classes_of(self, ids: Int[Tensor, "N"]) -> Int[Tensor, "N"]:
         """The class of each asked event, UNKNOWN where nobody told."""
         found = torch.full_like(ids, UNKNOWN)
-        if len(self):
-            at = torch.searchsorted(self.ids, ids).clamp(max=len(self) - 1)
-            hit = self.ids[at] == ids
-            found[hit] = self.classes[at[hit]]
+        there, at = located(self.ids, ids)
+        found[there] = self.classes[at]
         return found
 
 

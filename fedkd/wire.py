@@ -4,36 +4,58 @@ The parties meet only here. A message to a host carries one letter for each view
 ``"<view>/<kind>"``. Arrays travel as raw little-endian bytes, so that the ledger counts what is sent and no file
 format's header:
 
-| kind            | record       | content                                            | bytes for N events, K classes |
-|-----------------|--------------|----------------------------------------------------|-------------------------------|
-| events          | ArrayRecord  | `EventLabels`: ids uint32, classes uint8           | 5 N                           |
-| soft            | ArrayRecord  | `SoftLabels`: ids uint32, probs and weight float16 | N (2 K + 6)                   |
-| weights         | ArrayRecord  | a network's `state_dict`, float32 (or float16)     | 4 (2) a number                |
-| tally           | MetricRecord | each term's sum over the steps, and their count    | 8 a number                    |
-| clips           | MetricRecord | how many training clips, and teachers, a view has  | 16                            |
-| clock           | MetricRecord | seconds a round took, share of labels a view lacks | 16                            |
-| failed          | ConfigRecord | why a view could not answer                        | its length                    |
-| answers         | ArrayRecord  | at an exam: `SoftLabels` of the exam's clips       | as soft                       |
-| truth           | ArrayRecord  | at an exam: their true classes, as `EventLabels`   | as events                     |
-| student         | ConfigRecord | at an exam: the hash of a student's weights        | 64                            |
+| kind            | record       | content                                             | bytes for N events, K classes |
+|-----------------|--------------|-----------------------------------------------------|-------------------------------|
+| events          | ArrayRecord  | `EventLabels`: ids uint32, classes uint8            | 5 N                           |
+| soft            | ArrayRecord  | `SoftLabels`: ids uint32, probs and weight float16  | N (2 K + 6)                   |
+| weights         | ArrayRecord  | a network's `state_dict`, float32                   | 4 a number                    |
+| teacher         | ArrayRecord  | a taught teacher's, float32 if federated or float16 | 4 or 2 a number               |
+| tally           | MetricRecord | each term's sum over the steps, and their count     | 8 a number                    |
+| clips           | MetricRecord | how many training clips, and teachers, a view has   | 16                            |
+| clock           | MetricRecord | seconds a round took, share of labels a view lacks  | 16                            |
+| fresh           | ConfigRecord | nothing: a view may have lost what it was told      | 0                             |
+| failed          | ConfigRecord | why a view could not answer                         | its length                    |
+| answers         | ArrayRecord  | at an exam: `SoftLabels` of the exam's clips        | as soft                       |
+| truth           | ArrayRecord  | at an exam: their true classes, as `EventLabels`    | as events                     |
+| student         | ConfigRecord | at an exam: the hash of a student's weights         | 64                            |
 | teacher_answers | ArrayRecord  | at an exam: as answers, of the host's first teacher | as soft                       |
-| unsaved         | ConfigRecord | at the last exam: why a student could not be kept  | its length                    |
+| unsaved         | ConfigRecord | at the last exam: why a student could not be kept   | its length                    |
 
-Beside the letters a message has one `about`: round, views, what is wished for. Exams measure a run; a host that must
-not tell exam answers takes part without them.
+The names inside a record count too. Beside the letters a message has one `about`: round, views, what is wished for.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from enum import StrEnum
 
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
 
 from fedkd.types import EventLabels, SoftLabels, Tally
+
+
+class Kind(StrEnum):
+    """What a letter's records are called."""
+
+    EVENTS = "events"
+    SOFT = "soft"
+    WEIGHTS = "weights"
+    TEACHER = "teacher"
+    TALLY = "tally"
+    CLIPS = "clips"
+    CLOCK = "clock"
+    FRESH = "fresh"
+    FAILED = "failed"
+    ANSWERS = "answers"
+    TRUTH = "truth"
+    STUDENT = "student"
+    TEACHER_ANSWERS = "teacher_answers"
+    UNSAVED = "unsaved"
+
 
 Record = ArrayRecord | MetricRecord | ConfigRecord
 Letter = dict[str, Record]
@@ -189,8 +211,3 @@ def letters(content: RecordDict) -> dict[str, Letter]:
         if slash:
             found.setdefault(view, {})[kind] = content[key]
     return found
-
-
-def count_bytes(records: Iterable[Record]) -> int:
-    """Bytes of the records' values and names, as Flower counts them (its envelope is not in the count)."""
-    return sum(record.count_bytes() for record in records)

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from fedkd.record import FUSED
 from fedkd.results import (
-    TERMS,
     Result,
     by_view,
     heading,
@@ -22,6 +21,7 @@ from fedkd.results import (
     number,
     percent,
 )
+from fedkd.terms import TERMS
 
 _STATUS_COLOUR = {"finished": "green", "running": "yellow"}  # anything else is red
 _DIGEST_LETTERS = 12

@@ -12,9 +12,9 @@ from flwr.app import ArrayRecord
 from torch import Tensor
 
 from fedkd.errors import reason_of
-from fedkd.results import TERMS
+from fedkd.terms import TERMS
 from fedkd.types import SoftLabels, Tally
-from fedkd.wire import Letter, Record, WireError, number, unpack_soft, unpack_tally, unpack_weights
+from fedkd.wire import Kind, Letter, Record, WireError, number, unpack_soft, unpack_tally, unpack_weights
 
 Said = TypeVar("Said")
 Meant = TypeVar("Meant")
@@ -72,14 +72,14 @@ def nonsense(error: Exception) -> str:
 
 def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
     """The answer in a letter; a ValueError says what makes no sense in it."""
-    tally, clock = unpack_tally(part(letter, "tally")), part(letter, "clock")
+    tally, clock = unpack_tally(part(letter, Kind.TALLY)), part(letter, Kind.CLOCK)
     soft = table = None
-    if "soft" in letter:
-        table = _arrays(letter, "soft")
+    if Kind.SOFT in letter:
+        table = _arrays(letter, Kind.SOFT)
         soft = unpack_soft(table)
         if soft.num_classes != num_classes:
             raise WireError(f"expected soft labels over {num_classes} classes, got {soft.num_classes}.")
-    weights = weights_in(letter) if "weights" in letter else None
+    weights = weights_in(letter) if Kind.WEIGHTS in letter else None
     seconds = {name: number(clock, name) for name in clock}
     for told, known in ((tally.sums, TERMS), (seconds, CLOCK)):
         for name, value in told.items():
@@ -90,7 +90,7 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
 
 def weights_in(letter: Letter) -> dict[str, Tensor]:
     """The weights in a letter; a WireError where not all are numbers."""
-    weights = unpack_weights(_arrays(letter, "weights"))
+    weights = unpack_weights(_arrays(letter, Kind.WEIGHTS))
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
         raise WireError(f"expected finite weights, got others in {', '.join(broken)}.")

@@ -17,7 +17,7 @@ from fedkd.data.pool import POOLED
 from fedkd.errors import UserError, reason_of
 from fedkd.learn.course import Course
 from fedkd.record import Record, new_folder
-from fedkd.wire import Letter
+from fedkd.wire import Kind, Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning
 from strategies.enrol import Enrolment, enrolled, refuse_untaught
@@ -167,7 +167,7 @@ def _teacher(
             rounds, timeout = cfg.teaching.rounds, float(cfg.timeout)
             letters, num_clips = enrolment.letters(), enrolment.num_clips
             weights, missed = teaching.federate(post, grid, letters, num_clips, rounds=rounds, timeout=timeout)
-            return {"teacher": weights}, missed
+            return {Kind.TEACHER: weights}, missed
         case "lab":
             return teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed)), {}
         case _:

@@ -77,7 +77,10 @@ def beginning(folder: Path) -> Beginning | None:
     """How the run began; None where it had not begun."""
     if not (folder / "beginning.safetensors").exists():
         return None
-    tensors, words = unseal(folder / "beginning.safetensors")
+    try:
+        tensors, words = unseal(folder / "beginning.safetensors")
+    except UserError as error:
+        raise UserError(f"{error} Nothing else holds how the run began: start it anew.") from error
     facts = json.loads(words["facts"])
     teacher = {kind: pack_weights(weights) for kind, weights in _grouped("teacher:", tensors).items()}
     return Beginning(_enrolment(tensors, facts), dict(teacher), facts["ledger"])

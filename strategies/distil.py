@@ -15,7 +15,7 @@ import torch
 from flwr.app import ArrayRecord
 
 from fedkd.types import SoftLabels
-from fedkd.wire import Letter, pack_soft
+from fedkd.wire import Kind, Letter, pack_soft
 from strategies.answers import Answer
 from strategies.checkpoint import Standing
 from strategies.views import Setting, ViewStrategy
@@ -53,13 +53,14 @@ class Distil(ViewStrategy):
 
     def standing(self, server_round: int, arrays: ArrayRecord) -> Standing:
         """The consensus too, also of those that were told: their cameras may yet lose it."""
-        told = {view: letter["soft"] for view, letter in self._letters.items()}
+        told = {view: letter[Kind.SOFT] for view, letter in self._letters.items()}
         return replace(super().standing(server_round, arrays), told=told, owed=frozenset(self._owed))
 
     def go_on(self, standing: Standing) -> None:
         """With the consensus that another told, or had yet to tell."""
         super().go_on(standing)
-        self._letters, self._owed = {view: {"soft": table} for view, table in standing.told.items()}, set(standing.owed)
+        self._letters = {view: {Kind.SOFT: table} for view, table in standing.told.items()}
+        self._owed = set(standing.owed)
 
     def wish(self, server_round: int) -> dict[str, bool]:
         """Soft labels, in the rounds after which the views speak."""
@@ -92,7 +93,7 @@ class Distil(ViewStrategy):
             others = (table for name, table in tables.items() if name != view)
             pooled = self._pool(others) if self.leave_one_out else everybody
             if pooled is not None:
-                replies[view] = {"soft": pack_soft(pooled.rows(torch.isin(pooled.ids, asked.ids)))}
+                replies[view] = {Kind.SOFT: pack_soft(pooled.rows(torch.isin(pooled.ids, asked.ids)))}
         return replies
 
     def _pool(self, tables: Iterable[SoftLabels]) -> SoftLabels | None:

@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 
 from fedkd.errors import UserError
 from fedkd.types import EventLabels
-from fedkd.wire import Letter, WireError, number, pack_events, unpack_events
+from fedkd.wire import Kind, Letter, WireError, number, pack_events, unpack_events
 from strategies.answers import part, understood
 from strategies.exchange import Exchange
 from strategies.failures import Failures, too_few
@@ -56,7 +56,7 @@ def refuse_untaught(exchange: Exchange, enrolment: Enrolment, seen: str) -> None
     exchange  in which they did.
     seen      what the teacher sees.
     """
-    if not any(number(exchange.letters[view]["clips"], "teachers") for view in enrolment.num_clips):
+    if not any(number(exchange.letters[view][Kind.CLIPS], "teachers") for view in enrolment.num_clips):
         raise UserError(
             f"expected a view that recorded what the teacher sees, {seen}, got none; choose another teacher=, or "
             "strategy.teacher=false."
@@ -88,14 +88,14 @@ def _said(exchange: Exchange, tell: bool, num_classes: int) -> tuple[dict[str, i
 
 
 def _count(letter: Letter, name: str) -> int:
-    count = number(part(letter, "clips"), name)
+    count = number(part(letter, Kind.CLIPS), name)
     if not 0 <= count <= MOST_CLIPS:
         raise WireError(f"expected 0 to {MOST_CLIPS} as '{name}', got {count:g}.")
     return int(count)
 
 
 def _events(letter: Letter, num_classes: int) -> EventLabels:
-    events = unpack_events(part(letter, "events"))
+    events = unpack_events(part(letter, Kind.EVENTS))
     if (wrong := events.classes[events.classes >= num_classes]).numel():
         raise WireError(f"expected event labels of classes 0 to {num_classes - 1}, got class {int(wrong[0])}.")
     return events
@@ -103,7 +103,7 @@ def _events(letter: Letter, num_classes: int) -> EventLabels:
 
 def event_letters(events: Mapping[str, EventLabels]) -> dict[str, Letter]:
     """For each view, the event labels that the others told and it did not."""
-    return {view: {"events": pack_events(_from_others(view, events))} for view in events}
+    return {view: {Kind.EVENTS: pack_events(_from_others(view, events))} for view in events}
 
 
 def _from_others(view: str, events: Mapping[str, EventLabels]) -> EventLabels:

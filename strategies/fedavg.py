@@ -6,14 +6,12 @@ Data. AISTATS 2017. https://arxiv.org/abs/1602.05629 (algorithm 1; every view ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
-from flwr.app import Array, ArrayRecord
-from torch import Tensor
+from flwr.app import ArrayRecord
 
-from fedkd.errors import UserError
-from fedkd.wire import Letter, pack_weights
+from fedkd.average import average, form, refuse_other
+from fedkd.wire import Kind, Letter, pack_weights
 from strategies.answers import Answer
 from strategies.views import ViewStrategy
 
@@ -23,7 +21,7 @@ class FedAvg(ViewStrategy):
 
     def tell(self, view: str, server_round: int, arrays: ArrayRecord) -> Letter:
         """The average of the last round."""
-        return {"weights": arrays} if len(arrays) else {}
+        return {Kind.WEIGHTS: arrays} if len(arrays) else {}
 
     def wish(self, server_round: int) -> dict[str, bool]:
         """The weights after the round."""
@@ -44,43 +42,4 @@ class FedAvg(ViewStrategy):
 
     def remind(self, arrays: ArrayRecord) -> Letter:
         """The exam is the averaged student's."""
-        return {"weights": arrays} if len(arrays) else {}
-
-
-Form = Mapping[str, tuple[object, ...]]
-"""Type and shape of each of a net's arrays: nets of one form can be averaged."""
-
-
-def form(state: Mapping[str, Tensor | Array]) -> Form:
-    """The form of a net's weights, as tensors or as they travel."""
-    return {name: (str(value.dtype).removeprefix("torch."), *value.shape) for name, value in state.items()}
-
-
-def refuse_other(got: Form, expected: Form) -> None:
-    """Raise a ValueError for weights of another form than those that are averaged, once there are any."""
-    wrong = sorted(name for name in {**expected, **got} if expected.get(name) != got.get(name))
-    if expected and wrong:
-        raise ValueError(f"expected the weights of the net that is averaged, got others in {', '.join(wrong)}")
-
-
-def average(states: Sequence[Mapping[str, Tensor]], counts: Sequence[int | float]) -> dict[str, Tensor]:
-    """The weighted mean of networks' weights, summed in float64 in the order given; counters are the first one's.
-
-    Raises UserError for networks that differ.
-    """
-    if any(form(state) != form(states[0]) for state in states):
-        raise UserError(
-            "weights are averaged of nets that are alike, but the views' nets differ as their clips do; choose other "
-            "data.views, or a strategy that does not average weights."
-        )
-    share = [count / sum(counts) for count in counts]
-    mean = {}
-    for name, first in states[0].items():
-        if first.is_floating_point():
-            total = torch.zeros_like(first, dtype=torch.float64)
-            for s, state in zip(share, states, strict=True):
-                total.add_(state[name], alpha=s)
-            mean[name] = total.to(first.dtype)
-        else:
-            mean[name] = first
-    return mean
+        return {Kind.WEIGHTS: arrays} if len(arrays) else {}

@@ -11,9 +11,9 @@ from typing import Any
 
 from flwr.app import ArrayRecord
 
+from fedkd.metrics.marks import Marks
 from fedkd.record import FUSED, Record
 from strategies import checkpoint
-from strategies.exam import Marks
 from strategies.failures import Failures
 from strategies.views import RoundNotes, ViewStrategy
 

@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
-from fedkd.wire import Letter, address, letters
+from fedkd.wire import Kind, Letter, address, letters
 from strategies.answers import nonsense
 from strategies.exchange import Exchange
 from strategies.failures import Failures, add, late_reason
@@ -183,9 +183,9 @@ class Post:
         except Exception as error:
             return {}, dict.fromkeys(sent.views, nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
-        self._forgetful |= {view for view, letter in said.items() if "fresh" in letter}
+        self._forgetful |= {view for view, letter in said.items() if Kind.FRESH in letter}
         failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
-        failed |= {view: _said_reason(letter) for view, letter in said.items() if "failed" in letter}
+        failed |= {view: _said_reason(letter) for view, letter in said.items() if Kind.FAILED in letter}
         return {view: letter for view, letter in said.items() if view not in failed}, failed
 
     def _hosts(self, views: Sequence[str]) -> dict[int, Sequence[str]]:
@@ -208,7 +208,7 @@ def _is_there(reply: Message) -> bool:
 
 
 def _said_reason(letter: Letter) -> str:
-    return " ".join(str(letter["failed"].get("reason", "no reason")).split())
+    return " ".join(str(letter[Kind.FAILED].get("reason", "no reason")).split())
 
 
 def _reason(reply: Message) -> str:

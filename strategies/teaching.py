@@ -21,14 +21,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fedkd.average import Form, average, form, refuse_other
 from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import plain_lesson
 from fedkd.types import Clips
-from fedkd.wire import Letter, pack_weights, unpack_tally
+from fedkd.wire import Kind, Letter, pack_weights, unpack_tally
 from strategies.answers import part, understood, weights_in
 from strategies.failures import Failures, reasons
-from strategies.fedavg import Form, average, form, refuse_other
 from strategies.post import Post
 
 
@@ -55,13 +55,13 @@ def federate(
             raise UserError(f"no view could teach the teacher in round {round}: {why}.")
         weights = pack_weights(average(list(taught.values()), counts))
         again = {view: first[view] for view in post.forgetful() if view in first}
-        told = {view: {**again.get(view, {}), "weights": weights} for view in first}
+        told = {view: {**again.get(view, {}), Kind.WEIGHTS: weights} for view in first}
     return weights, missed
 
 
 def _learned(view: str, letter: Letter) -> Mapping[str, Tensor]:
     """The weights of a view's teacher; none where it had nothing to learn by."""
-    return weights_in(letter) if unpack_tally(part(letter, "tally")).count > 0 else {}
+    return weights_in(letter) if unpack_tally(part(letter, Kind.TALLY)).count > 0 else {}
 
 
 def _alike(expected: Form, view: str, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -109,4 +109,4 @@ def from_file(path: str) -> dict[str, Tensor]:
 
 def push(state: Mapping[str, Tensor]) -> Letter:
     """A letter that brings a teacher to a view, rounded to float16."""
-    return {"teacher": pack_weights({name: value.detach() for name, value in state.items()}, half=True)}
+    return {Kind.TEACHER: pack_weights({name: value.detach() for name, value in state.items()}, half=True)}

@@ -17,12 +17,12 @@ from flwr.serverapp.strategy import Strategy
 
 from fedkd.data.pool import POOLED
 from fedkd.errors import UserError
-from fedkd.types import Tally
-from fedkd.wire import Letter, WireError, unpack_events, unpack_soft
+from fedkd.metrics.marks import Marks, fuse
+from fedkd.types import Consensus, Tally
+from fedkd.wire import Kind, Letter, WireError, unpack_events, unpack_soft
 from strategies.answers import Answer, merged, part, understand, understood
 from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
-from strategies.exam import Consensus, Marks, fuse
 from strategies.failures import Failures, add, late_reason, too_few
 from strategies.ledger import EXAM
 from strategies.post import Post
@@ -290,9 +290,11 @@ class ViewStrategy(Strategy):
 
     def _mark(self, view: str, letter: Letter) -> None:
         """Take down what a view answered at an exam."""
-        truth, k = unpack_events(part(letter, "truth")), self.setting.num_classes
-        marks = Marks.of(unpack_soft(part(letter, "answers")), truth)
-        teachers = Marks.of(unpack_soft(letter["teacher_answers"]), truth) if "teacher_answers" in letter else None
+        truth, k = unpack_events(part(letter, Kind.TRUTH)), self.setting.num_classes
+        marks = Marks.of(unpack_soft(part(letter, Kind.ANSWERS)), truth)
+        teachers = None
+        if Kind.TEACHER_ANSWERS in letter:
+            teachers = Marks.of(unpack_soft(letter[Kind.TEACHER_ANSWERS]), truth)
         if (wrong := truth.classes[truth.classes >= k]).numel():
             raise WireError(f"expected true classes 0 to {k - 1}, got class {int(wrong[0])}.")
         for given in (marks, teachers or marks):
@@ -300,12 +302,12 @@ class ViewStrategy(Strategy):
                 raise WireError(f"expected answers over {k} classes, got {given.answers.num_classes}.")
             if (told := len(given.truth)) != (answered := len(given.answers)):
                 raise WireError(f"expected the true class of each of {answered} events answered, got {told} of them.")
-        self.notes.digests[view] = str(part(letter, "student")["digest"])  # type: ignore[call-overload]
+        self.notes.digests[view] = str(part(letter, Kind.STUDENT)["digest"])  # type: ignore[call-overload]
         self.notes.marks[view] = marks
         if teachers is not None:
             self.notes.teachers[view] = teachers
-        if "unsaved" in letter:
-            self.notes.failures[view] = str(letter["unsaved"]["reason"])  # type: ignore[call-overload]
+        if Kind.UNSAVED in letter:
+            self.notes.failures[view] = str(letter[Kind.UNSAVED]["reason"])  # type: ignore[call-overload]
 
     def _has_exam(self, server_round: int) -> bool:
         return server_round == self.setting.rounds or server_round % self.setting.exam_every == 0

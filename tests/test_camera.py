@@ -11,8 +11,8 @@ from fedkd.config import build, load
 from fedkd.data.pool import pool
 from fedkd.errors import Remark, UserError
 from fedkd.learn.predict import confident_guesses
-from fedkd.learn.pupil import digest
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels
+from fedkd.weights import digest
 
 JOB = (
     "data=tiny",

@@ -7,7 +7,6 @@ absence; an event that nobody weighs is left out; trust is the sum over those wh
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from fedkd.types import SoftLabels
+from fedkd.types import Consensus, SoftLabels
 
 CONF = Path(__file__).parents[1] / "fedkd" / "conf" / "consensus"
-Consensus = Callable[[Sequence[SoftLabels]], SoftLabels]
 RULES: dict[str, Consensus] = {path.stem: instantiate(OmegaConf.load(path)) for path in sorted(CONF.glob("*.yaml"))}
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 quickly = settings(deadline=None, max_examples=20)

@@ -17,8 +17,8 @@ MAY = {
     "simulations": {"fedkd", "strategies", "clients", "simulations"},
 }
 FLOORS = [
-    {"types", "seeding", "errors", "skeleton"},
-    {"losses", "consensus", "privacy", "metrics"},
+    {"types", "terms", "weights", "seeding", "errors", "skeleton"},
+    {"losses", "consensus", "privacy", "metrics", "average"},
     {"models", "data"},
     {"learn"},
     {"wire", "config", "ranges", "record", "assemble", "results", "plots", "report", "sealed"},

@@ -9,9 +9,10 @@ from fedkd.learn.lesson import Lesson, plain_lesson, spread
 from fedkd.learn.mixup import Mixture
 from fedkd.learn.objective import Objective
 from fedkd.learn.predict import confident_guesses, predict
-from fedkd.learn.pupil import Pupil, Schooling, digest
+from fedkd.learn.pupil import Pupil, Schooling
 from fedkd.losses.kd import kd_loss
 from fedkd.types import UNKNOWN, SoftLabels
+from fedkd.weights import digest
 
 K = 3
 

@@ -15,15 +15,21 @@ from fedkd.data.reprojection import Reprojection
 from fedkd.data.skeleton_augment import SkeletonAugment
 from fedkd.errors import UserError
 from fedkd.learn.augment import augmented
-from fedkd.learn.hint import ContrastHint, FeatureHint, FocalChannelHint, Shown, num_maps, show
+from fedkd.learn.hints.contrast import ContrastHint
+from fedkd.learn.hints.feature import FeatureHint
+from fedkd.learn.hints.focal_channel import FocalChannelHint
+from fedkd.learn.hints.relational import RelationalHint
+from fedkd.learn.hints.shown import Shown, show
 from fedkd.learn.lesson import plain_lesson
-from fedkd.learn.pupil import digest
 from fedkd.losses.channel_correlation import channel_correlation_loss
 from fedkd.losses.channel_distribution import channel_distribution_loss
+from fedkd.losses.relational import angle_loss, distance_loss
 from fedkd.models.pose_net import PoseNet
 from fedkd.models.tcn import Tcn
 from fedkd.types import UNKNOWN
+from fedkd.weights import digest
 
+HINTS = Path(__file__).parents[1] / "fedkd" / "conf" / "hint"
 SKELETON, IMU = (16, 20, 3), (16, 2, 3)
 TIME_ALONE = SkeletonAugment(
     turn=0.0, tilt=0.0, roll=0.0, shear=0.0, squeeze=0.0, scale=0.0, flip=0.0, crop=0.5, warp=0.2, jitter=0.0
@@ -91,7 +97,7 @@ def shown(n: int = 8) -> tuple[PoseNet, Shown]:
 def test_what_a_teacher_shows_is_its_last_maps_and_the_slopes_of_its_reading() -> None:
     teacher, seen = shown()
     weights = next(layer for layer in teacher.classify if isinstance(layer, torch.nn.Linear)).weight
-    assert seen.maps.shape[:2] == (8, 24) and num_maps(teacher) == 24
+    assert seen.maps.shape[:2] == (8, 24) and teacher.num_maps == 24
     torch.testing.assert_close(seen.slopes[1].sum(1), weights[1])
 
 
@@ -153,7 +159,7 @@ def test_focal_channel_hints_weigh_their_terms_and_choose_as_they_are_told() -> 
     assert not others.equal(spread) and not others.equal(judged(choice="all", correlation=0.0))
 
 
-@pytest.mark.parametrize("make", [FocalChannelHint, ContrastHint, FeatureHint])
+@pytest.mark.parametrize("make", [FocalChannelHint, ContrastHint, FeatureHint, RelationalHint])
 def test_a_hint_draws_the_student_to_the_teacher(make: type) -> None:
     _, seen = shown()
     student = Tcn(3, IMU, channels=16)
@@ -169,6 +175,20 @@ def test_a_hint_draws_the_student_to_the_teacher(make: type) -> None:
         optimiser.step()
         losses.append(float(loss.mean().detach()))
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in HINTS.glob("*.yaml") if path.stem != "none"))
+def test_every_hint_can_be_chosen(name: str) -> None:
+    tally = camera(f"hint={name}", "objective.hint=0.1").train(1)
+    assert tally.count and 0 < tally.sums["hint"] < float("inf")
+
+
+def test_the_relational_hint_weighs_distances_and_angles() -> None:
+    _, seen = shown()
+    maps, labels, rows = torch.randn(8, 16, 5), torch.arange(8), torch.arange(8)
+    embeddings, teachers = maps.mean(2), seen.maps.mean(2)
+    cost = RelationalHint(16, 24, distance=3.0, angle=0.5)(maps, seen, labels, rows)
+    torch.testing.assert_close(cost, 3 * distance_loss(embeddings, teachers) + 0.5 * angle_loss(embeddings, teachers))
 
 
 def test_without_a_label_no_mentor_learns_and_none_guides() -> None:

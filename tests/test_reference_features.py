@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedkd.learn.hint import FeatureHint, Shown
+from fedkd.learn.hints.feature import FeatureHint
+from fedkd.learn.hints.shown import Shown
 from fedkd.losses.channel_correlation import channel_correlation_loss
 from fedkd.losses.channel_distribution import channel_distribution_loss
 from fedkd.losses.contrastive import info_nce

@@ -23,15 +23,16 @@ from clients import memory
 from clients.app import app as client_app
 from clients.memory import KEPT_MOMENTS, Moment
 from fedkd.errors import Remark, UserError
-from fedkd.learn.pupil import digest
 from fedkd.record import Record
 from fedkd.sealed import seal, unseal
+from fedkd.weights import digest
 from simulations import local
 from simulations.cli import main
 from simulations.host_grid import LOST, failed
 from simulations.identity import become_server
 from simulations.run import run_one
 from strategies import checkpoint
+from strategies.ledger import Ledger
 
 KILLS = int(os.environ.get("FEDKD_TEST_KILLS", "5"))
 """Runs that are killed by SIGKILL, in seconds each."""
@@ -256,6 +257,12 @@ def test_a_sealed_file_gives_back_what_it_was_given_and_nothing_else(tmp_path: P
         path.write_bytes(torn)
         with pytest.raises(UserError, match="is torn"):
             unseal(path)
+
+
+def test_a_torn_beginning_ends_the_resume_and_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "beginning.safetensors").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"beginning.safetensors is torn.*start it anew"):
+        checkpoint.beginning(tmp_path, Ledger())
 
 
 def test_a_sealed_file_is_on_the_disk_under_its_name_before_anybody_goes_on(

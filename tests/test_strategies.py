@@ -14,9 +14,11 @@ from tiny import JOB
 from torch import Tensor
 
 from fedkd.assemble import teacher_course
+from fedkd.average import average
 from fedkd.config import load
 from fedkd.consensus.mean import mean_consensus
 from fedkd.errors import UserError
+from fedkd.metrics.marks import Marks, fuse
 from fedkd.types import Clips, EventLabels, SoftLabels, Tally
 from fedkd.wire import (
     Letter,
@@ -37,10 +39,9 @@ from strategies.answers import understand
 from strategies.checkpoint import Beginning, keep, last
 from strategies.distil import Distil
 from strategies.enrol import Enrolment, enrolled, event_letters, refuse_untaught
-from strategies.exam import Marks, fuse
 from strategies.exchange import Exchange
 from strategies.failures import reasons
-from strategies.fedavg import FedAvg, average
+from strategies.fedavg import FedAvg
 from strategies.ledger import Ledger
 from strategies.post import Post
 from strategies.roster import Roster, deal

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fedkd.seeding import generator, opaque_id, seed_of
-from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally
+from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, located
 
 
 def test_soft_labels_of_any_order_are_sorted_with_their_rows() -> None:
@@ -34,6 +34,13 @@ def test_an_event_told_twice_is_kept_once() -> None:
     assert labels.ids.tolist() == [2, 5] and labels.classes.tolist() == [0, 1]
     assert labels.classes_of(torch.tensor([1, 2, 5, 9])).tolist() == [UNKNOWN, 0, 1, UNKNOWN]
     assert EventLabels.none().classes_of(torch.tensor([1])).tolist() == [UNKNOWN]
+
+
+def test_what_is_asked_of_is_located_or_not_there() -> None:
+    there, at = located(torch.tensor([2, 5, 9]), torch.tensor([9, 1, 5, 6, 10]))
+    assert there.tolist() == [True, False, True, False, False] and at.tolist() == [2, 1]
+    there, at = located(torch.empty(0, dtype=torch.int64), torch.tensor([1]))
+    assert there.tolist() == [False] and not len(at)
 
 
 def test_clips_need_one_row_of_every_modality_for_each_event() -> None:

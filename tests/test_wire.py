@@ -7,12 +7,13 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedkd import wire
 from fedkd.types import EventLabels, SoftLabels, Tally
 from fedkd.wire import (
+    Kind,
     WireError,
     about,
     address,
-    count_bytes,
     letters,
     pack_events,
     pack_soft,
@@ -37,7 +38,7 @@ def test_soft_labels_round_trip_within_half_precision(num_events: int, num_class
     came = unpack_soft(record)
     assert came.ids.equal(sent.ids)
     assert torch.allclose(came.probs, sent.probs, atol=2**-10)
-    assert count_bytes([record]) == num_events * (2 * num_classes + 6) + len("idsprobsweight")
+    assert record.count_bytes() == num_events * (2 * num_classes + 6) + len("idsprobsweight")
 
 
 def test_event_labels_cost_five_bytes_each() -> None:
@@ -45,7 +46,7 @@ def test_event_labels_cost_five_bytes_each() -> None:
     record = pack_events(labels)
     came = unpack_events(record)
     assert came.ids.equal(labels.ids) and came.classes.equal(labels.classes)
-    assert count_bytes([record]) == 2 * 5 + len("idsclasses")
+    assert record.count_bytes() == 2 * 5 + len("idsclasses")
 
 
 def test_a_class_that_does_not_fit_a_byte_is_refused() -> None:
@@ -63,6 +64,11 @@ def test_weights_keep_their_bits_unless_halved() -> None:
 def test_a_tally_keeps_sums_and_count() -> None:
     tally = Tally(3, {"supervised": 4.5})
     assert unpack_tally(pack_tally(tally)) == tally
+
+
+def test_the_table_lists_every_kind_that_travels() -> None:
+    header, _, *rows = [line.split("|")[1].strip() for line in (wire.__doc__ or "").splitlines() if line[:1] == "|"]
+    assert header == "kind" and rows == list(Kind)
 
 
 def test_letters_find_their_views_in_name_order() -> None:

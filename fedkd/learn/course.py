@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 
 from fedkd.learn.augment import Augment
 from fedkd.learn.fit import fit
-from fedkd.learn.hint import MakeHint, num_maps
+from fedkd.learn.hints.shown import MakeHint, showing
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective
 from fedkd.learn.predict import predict
 from fedkd.learn.pupil import Pupil, Schooling
-from fedkd.seeding import generator, seed_of
+from fedkd.seeding import SeedPath, generator, global_chance
 from fedkd.types import Tally
 
 MakeNet = Callable[[tuple[int, ...], int], nn.Module]
@@ -25,9 +24,6 @@ MakeNet = Callable[[tuple[int, ...], int], nn.Module]
 
 Glimpses = Callable[[Tensor], Iterator[Tensor]]
 """clips [N ...] -> the same clips, looked at in several ways."""
-
-SeedPath = tuple[int | str, ...]
-"""The run's seed, then whose chance it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class Course:
             net = self.make(clip_shape, num_classes)
             if self.hint is None:
                 return Pupil(net, self.schooling)
-            return Pupil(net, self.schooling, [self.hint(num_maps(net), num_maps(t)) for t in teachers])
+            return Pupil(net, self.schooling, [self.hint(showing(net).num_maps, showing(t).num_maps) for t in teachers])
 
     def teach(
         self,
@@ -92,15 +88,3 @@ class Course:
         """The net's probabilities of clips [N ...], averaged over the glimpses."""
         looks = [clips] if self.glimpses is None else self.glimpses(clips)
         return torch.stack([predict(net, look) for look in looks]).mean(0)
-
-
-@contextmanager
-def global_chance(seed_path: SeedPath, *purpose: int | str) -> Iterator[None]:
-    """torch's global generator, which layers use for their first weights and for dropout, seeded for a while."""
-    chance = torch.default_generator  # torch.manual_seed would ask every accelerator there could be: 0.15 ms
-    before = chance.get_state()
-    chance.manual_seed(seed_of(*seed_path, *purpose))
-    try:
-        yield
-    finally:
-        chance.set_state(before)

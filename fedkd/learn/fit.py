@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from fedkd.learn.augment import Augment, augmented
+from fedkd.learn.hints.shown import showing
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.mixup import Mixture
 from fedkd.learn.objective import Objective, total
@@ -59,8 +60,9 @@ def _judge(pupil: Pupil, clips: Tensor, lesson: Lesson, objective: Objective, li
     if not (lesson.shown and objective.hint):
         logits = pupil.net(clips)
         return lambda part: objective.terms(logits, part, listening)
-    maps = pupil.net.maps(clips)  # type: ignore[operator]
-    logits = pupil.net.read(maps)  # type: ignore[operator]
+    net = showing(pupil.net)
+    maps = net.maps(clips)
+    logits = net.read(maps)
 
     def judge(part: Lesson) -> dict[str, Tensor]:
         terms = objective.terms(logits, part, listening)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedkd.learn.hint import Shown
-from fedkd.types import UNKNOWN, SoftLabels
+from fedkd.learn.hints.shown import Shown
+from fedkd.types import UNKNOWN, SoftLabels, located
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,9 @@ def spread(consensus: SoftLabels, ids: Int[Tensor, "N"]) -> tuple[Float[Tensor, 
     probs = torch.full((len(ids), consensus.num_classes), 1 / consensus.num_classes)
     trust = torch.zeros(len(ids))
     if len(consensus):
-        at = torch.searchsorted(consensus.ids, ids).clamp(max=len(consensus) - 1)
-        hit = consensus.ids[at] == ids
-        probs[hit] = consensus.probs[at[hit]]
-        trust[hit] = consensus.weight[at[hit]] / consensus.weight.max() * probs[hit].max(1).values
+        there, at = located(consensus.ids, ids)
+        probs[there] = consensus.probs[at]
+        trust[there] = consensus.weight[at] / consensus.weight.max() * probs[there].max(1).values
     return probs, trust
 
 

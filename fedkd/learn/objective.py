@@ -4,8 +4,9 @@
 
 y true label, z the student's logits, t a teacher's probabilities (the mean loss over several, unless `guidance` says
 otherwise), q the consensus with trust c, r how much the view listens, y' a confident pseudo-label, H what the teachers'
-features hint (`fedkd.learn.hint`), D the distillation loss. A term counts only where it is known (Liu, Liu, Tian. IJCCC
-20(5), 2025; RECONSTRUCTED: the abstract names the paper's losses, their form and weights are this project's choice).
+features hint (`fedkd.learn.hints`), D the distillation loss. A term counts only where it is known (Liu, Liu, Tian.
+IJCCC 20(5), 2025; RECONSTRUCTED: the abstract names the paper's losses, their form and weights are this project's
+choice).
 """
 
 from __future__ import annotations

@@ -26,14 +26,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from fedkd.learn.augment import Augment
-from fedkd.learn.course import Course, SeedPath, global_chance
+from fedkd.learn.course import Course
 from fedkd.learn.fit import batches_of
-from fedkd.learn.hint import Shown, num_maps, reveal
+from fedkd.learn.hints.shown import Shown, reveal, showing
 from fedkd.learn.lesson import Lesson
 from fedkd.learn.objective import Objective, total
 from fedkd.learn.pupil import Pupil
+from fedkd.models.shows_maps import ShowsMaps
 from fedkd.models.viewpoint_attention import MeanOfViews, ViewpointAttention
-from fedkd.seeding import generator
+from fedkd.seeding import SeedPath, generator, global_chance
 from fedkd.types import UNKNOWN, UNSEEN, Tally
 
 
@@ -77,7 +78,7 @@ class Scene:
 class Guide:
     """What the teacher makes of the same events."""
 
-    net: nn.Module
+    net: ShowsMaps
     maps: Float[Tensor, "B C U"]
     logits: Float[Tensor, "B K"]
 
@@ -106,8 +107,8 @@ class OnlineCourse:
     def new_teacher(self, clip_shape: tuple[int, ...], num_classes: int, path: SeedPath) -> Pupil:
         """A teacher and its attention over views."""
         with global_chance(path, "start"):
-            net = self.teacher.make(clip_shape, num_classes)
-            return Pupil(net, self.teacher.schooling, [self._new_attention(net)])
+            net = showing(self.teacher.make(clip_shape, num_classes))
+            return Pupil(net, self.teacher.schooling, attention=self._new_attention(net))
 
     def new_students(
         self, clip_shape: tuple[int, ...], num_classes: int, paths: Mapping[str, SeedPath], teacher: Pupil
@@ -116,25 +117,27 @@ class OnlineCourse:
         nets = nn.ModuleDict()
         for view, path in paths.items():
             with global_chance(path, "start"):
-                net = nets[view] = self.students.make(clip_shape, num_classes)
+                net = nets[view] = showing(self.students.make(clip_shape, num_classes))
         with global_chance(path, "layers"):
-            layers = [self._new_attention(net)]
-            if self.students.hint is not None:
-                layers.append(self.students.hint(num_maps(net), num_maps(teacher.net)))
-        return Pupil(nets, self.students.schooling, layers)
+            attention = self._new_attention(net)
+            make = self.students.hint
+            hints = [] if make is None else [make(net.num_maps, showing(teacher.net).num_maps)]
+        return Pupil(nets, self.students.schooling, hints, attention)
 
     def teach_teacher_first(self, teacher: Pupil, lesson: Lesson, footage: Footage, path: SeedPath) -> None:
         """The whole course of the teacher, from the labels alone; nothing where there are none."""
         known = (lesson.labels != UNKNOWN).nonzero().squeeze(1)
+        if not len(known):
+            return
         course, steps = self.teacher, self.teacher.schooling.steps(len(lesson.labels))
-        for round in range(1, course.rounds + 1 if len(known) else 1):
+        for round in range(1, course.rounds + 1):
             chance = generator(*path, "batches", round)
             batches = batches_of(known, course.schooling.batch, chance)
             with global_chance(path, "dropout", round):
                 for _ in range(steps):
                     part = lesson.rows(next(batches))
                     shown = self._teachers_sight(teacher.net.train(), footage, part, course.augment, chance)
-                    _, logits = shown.together(teacher.hints[0])
+                    _, logits = shown.together(_attention_of(teacher))
                     teacher.descend(total(course.objective.terms(logits, part, 0.0)), course.rounds * steps)
 
     def teach(
@@ -161,17 +164,17 @@ class OnlineCourse:
         chance = generator(*path, "batches", round)
         batches = batches_of(torch.arange(len(lesson.labels)), course.schooling.batch, chance)
         students.net.train()
-        guide = teacher.voice.eval() if self.teacher_first else teacher.net.train()
+        guide = showing(teacher.voice.eval() if self.teacher_first else teacher.net.train())
         guides = teacher.taught or not self.teacher_first  # a teacher without a label to learn from has nothing to say
         with global_chance(path, "dropout", round):
             for _ in range(steps):
                 part = lesson.rows(next(batches))
                 seen = watch(students.net.children(), _filmed(footage.students, part), part, course.augment, chance)
                 shown = self._teachers_sight(guide, footage, part, self.teacher.augment, chance)
-                scene = Scene(part, seen, *seen.together(students.hints[0]))
-                guidance = Guide(guide, *shown.together(teacher.hints[0]))
+                scene = Scene(part, seen, *seen.together(_attention_of(students)))
+                guidance = Guide(guide, *shown.together(_attention_of(teacher)))
 
-                stages = self.stages(scene, guidance if guides else None, students.hints[1:], listening)
+                stages = self.stages(scene, guidance if guides else None, students.hints, listening)
                 students.descend(
                     torch.stack([total(terms) for terms in stages]).sum(), (rounds or course.rounds) * steps
                 )
@@ -196,14 +199,19 @@ class OnlineCourse:
             stages.append(strengthen(scene.seen, scene.maps, part, objective, listening, self.strengthen))
         return stages
 
-    def _new_attention(self, net: nn.Module) -> nn.Module:
-        return ViewpointAttention(num_maps(net)) if self.attention else MeanOfViews()
+    def _new_attention(self, net: ShowsMaps) -> nn.Module:
+        return ViewpointAttention(net.num_maps) if self.attention else MeanOfViews()
 
     def _teachers_sight(
         self, net: nn.Module, footage: Footage, part: Lesson, augment: Augment | None, chance: torch.Generator
     ) -> Sight:
         """What the teacher, which is one for all views, makes of a batch of events."""
         return watch([net], [torch.cat(_filmed(footage.teacher, part))], part, augment, chance)
+
+
+def _attention_of(pupil: Pupil) -> nn.Module:
+    assert pupil.attention is not None, "who is taught here was made here"
+    return pupil.attention
 
 
 def watch(
@@ -217,8 +225,8 @@ def watch(
     maps, logits = [], []
     for net, mine in zip(nets, clips, strict=True):
         if len(mine):
-            maps.append(net.maps(mine if augment is None else augment(mine, chance)))  # type: ignore[operator]
-            logits.append(net.read(maps[-1]))  # type: ignore[operator]
+            maps.append(showing(net).maps(mine if augment is None else augment(mine, chance)))
+            logits.append(showing(net).read(maps[-1]))
     present = part.clips.T != UNSEEN  # V B
     return Sight(_laid_out(torch.cat(maps), present), _laid_out(torch.cat(logits), present), present)
 

@@ -7,13 +7,14 @@ answers for the pupil, because averaged weights are steadier than the last ones.
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from fedkd.weights import under
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,24 @@ class Schooling:
 
 
 class Pupil:
-    """A net, what answers for it, and its optimiser."""
+    """A net, what answers for it, and its optimiser.
 
-    def __init__(self, net: nn.Module, schooling: Schooling, hints: Sequence[nn.Module] = ()) -> None:
-        self.net = net
-        self.hints = nn.ModuleList(hints)
-        """Layers that learn with the net and answer for nothing: one for each teacher that shows its features, and the
-        attention over views of nets that learn together."""
+    hints      what takes teachers' features, one for each teacher that shows them,
+    attention  and over the views of nets that learn together: they learn with the net and answer for nothing.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        schooling: Schooling,
+        hints: Sequence[nn.Module] = (),
+        attention: nn.Module | None = None,
+    ) -> None:
+        self.net, self.hints, self.attention = net, nn.ModuleList(hints), attention
         self.schooling = schooling
         self.average = copy.deepcopy(net).requires_grad_(False) if schooling.ema else None
-        learning = [*net.parameters(), *self.hints.parameters()]
+        learners = [net, *([] if attention is None else [attention]), *hints]
+        learning = [parameter for learner in learners for parameter in learner.parameters()]
         decayed = [parameter for parameter in learning if parameter.ndim > 1]
         free = [parameter for parameter in learning if parameter.ndim <= 1]
         groups = [
@@ -98,6 +107,8 @@ class Pupil:
         """Everything needed to go on elsewhere with the same bits, as flat tensors."""
         flat = {f"net.{name}": value for name, value in self.net.state_dict().items()}
         flat |= {f"hints.{name}": value for name, value in self.hints.state_dict().items()}
+        if self.attention is not None:
+            flat |= {f"attention.{name}": value for name, value in self.attention.state_dict().items()}
         if self.average is not None:
             flat |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for index, memory in self.optimiser.state_dict()["state"].items():
@@ -108,6 +119,8 @@ class Pupil:
         """Go on from a `state()`."""
         self.net.load_state_dict(under("net.", flat))
         self.hints.load_state_dict(under("hints.", flat))
+        if self.attention is not None:
+            self.attention.load_state_dict(under("attention.", flat))
         if self.average is not None:
             self.average.load_state_dict(under("average.", flat))
         memory: dict[int, dict[str, Tensor]] = {}
@@ -116,21 +129,6 @@ class Pupil:
             memory.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": memory, "param_groups": self.optimiser.state_dict()["param_groups"]})
         self.step, self.taught = int(flat["step"]), bool(flat["taught"])
-
-
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """sha256 over named weights, in name order: equal digests mean equal bits."""
-    sha = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().contiguous()
-        sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        sha.update(value.numpy().tobytes())
-    return sha.hexdigest()
-
-
-def under(prefix: str, flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
-    return {key.removeprefix(prefix): value for key, value in flat.items() if key.startswith(prefix)}
 
 
 @torch.no_grad()

@@ -1,1 +1,1 @@
-"""What is measured: sums and counts, and how sure a difference is."""
+"""What is measured: marks, with their counts by class, and how sure a difference is."""

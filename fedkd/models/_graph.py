@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fedkd.models.shows_maps import ShowsMaps
 from fedkd.skeleton import SKELETONS, Skeleton
 
 PUBLISHED_STRIDES = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
@@ -61,7 +62,7 @@ class GraphBlock(nn.Module):
         return torch.relu(mixed if self.shortcut is None else mixed + self.shortcut(x))
 
 
-class GraphNet(nn.Module):
+class GraphNet(ShowsMaps):
     """The frame; `len(strides)` blocks, the first of `base_channels`, doubled at every stride of 2."""
 
     def __init__(
@@ -87,10 +88,6 @@ class GraphNet(nn.Module):
             channels = width
         self.num_maps = width
         self.classify = nn.Linear(width, num_classes)
-
-    def forward(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B K"]:
-        """Logits of clips."""
-        return self.read(self.maps(x))
 
     def maps(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B C U"]:
         """What every channel makes of every moment: the last features, averaged over joints but not over time."""

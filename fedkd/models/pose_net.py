@@ -18,12 +18,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fedkd.models._graph import skeleton_of
+from fedkd.models.shows_maps import ShowsMaps
 
 KERNEL = 5
 """Frames that a convolution sees at once."""
 
 
-class PoseNet(nn.Module):
+class PoseNet(ShowsMaps):
     """Clips [T J D] of a skeleton that `fedkd.skeleton` knows by its number of joints.
 
     strides  of the convolutions over time, one block each.
@@ -52,10 +53,6 @@ class PoseNet(nn.Module):
         self.blocks = nn.Sequential(*(Block(channels, stride) for stride in strides))
         self.num_maps = channels
         self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
-
-    def forward(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B K"]:
-        """Logits of clips."""
-        return self.read(self.maps(x))
 
     def maps(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B C U"]:
         """What every channel makes of every moment: the last features before they are averaged."""

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedkd.models._temporal_shift import shifted
+from fedkd.models.shows_maps import ShowsMaps
 
 GROUPS = 4
 
 
-class SmallVideoNet(nn.Module):
+class SmallVideoNet(ShowsMaps):
     """Clips uint8 [B T H W C] to logits [B K]; `sample_shape` is (T, H, W, C), H and W even. Made for 8 x 48 x 48.
 
     C is 3 for colours and 1 for depth.
@@ -47,14 +48,10 @@ class SmallVideoNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(8 * width, num_classes)
 
-    def forward(self, clips: UInt8[Tensor, "B T H W C"]) -> Float[Tensor, "B K"]:
-        """Logits of clips."""
-        return self.read(self.maps(clips))
-
-    def maps(self, clips: UInt8[Tensor, "B T H W C"]) -> Float[Tensor, "B E T"]:
+    def maps(self, x: UInt8[Tensor, "B T H W C"]) -> Float[Tensor, "B E T"]:
         """What every channel makes of every frame: the last features before they are pooled."""
-        batch, frames = clips.shape[:2]
-        x = appearance_and_motion(self.stem(patches(clips)), frames)  # BT C H/4 W/4
+        batch, frames = x.shape[:2]
+        x = appearance_and_motion(self.stem(patches(x)), frames)  # BT C H/4 W/4
         x = F.relu(self.stem_norm(x))
         for block in self.blocks:
             x = block(x, frames)  # at last BT 2C H/8 W/8

@@ -17,11 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fedkd.models.shows_maps import ShowsMaps
+
 PATCH = 4
 """Frames that one patch stands for."""
 
 
-class SequenceTransformer(nn.Module):
+class SequenceTransformer(ShowsMaps):
     """Clips [T S 3] of S vectors a frame; T at least 4.
 
     channels  width of a patch, a multiple of `heads`.
@@ -52,10 +54,6 @@ class SequenceTransformer(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.num_maps = channels
         self.classify = nn.Linear(channels, num_classes)
-
-    def forward(self, x: Float[Tensor, "B T *rest"]) -> Float[Tensor, "B K"]:
-        """Logits of clips."""
-        return self.read(self.maps(x))
 
     def maps(self, x: Float[Tensor, "B T *rest"]) -> Float[Tensor, "B C P"]:
         """What every channel makes of every patch: the last features before they are averaged."""

@@ -20,11 +20,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fedkd.models.shows_maps import ShowsMaps
+
 NUM_GROUPS = 8
 """Channel groups of GroupNorm."""
 
 
-class Tcn(nn.Module):
+class Tcn(ShowsMaps):
     """Residual dilated convolutions over frames, averaged over time, for clips [T ...].
 
     velocity  also show the net each value's change since the frame before.
@@ -52,10 +54,6 @@ class Tcn(nn.Module):
         self.blocks = nn.Sequential(*(DilatedBlock(channels, dilation, dropout) for dilation in dilations))
         self.num_maps = channels
         self.classify = nn.Linear(channels, num_classes)
-
-    def forward(self, x: Float[Tensor, "B T *rest"]) -> Float[Tensor, "B K"]:
-        """Logits of clips."""
-        return self.read(self.maps(x))
 
     def maps(self, x: Float[Tensor, "B T *rest"]) -> Float[Tensor, "B C T"]:
         """What every channel makes of every frame: the last features before they are averaged."""

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from fedkd.learn.pupil import digest
+from fedkd.weights import digest
 from simulations.bench.job import Job
 from strategies.checkpoint import arrays_in
 

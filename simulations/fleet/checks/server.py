@@ -41,7 +41,8 @@ def hosts(kit: Kit) -> Iterator[Finding]:
             seen = f"has been offline since {node.last_seen:%Y-%m-%d %H:%M:%S} UTC" if node.last_seen else "never came"
             yield Finding(host.name, False, f"{seen}; start its supernode.sh")
         elif str(node.id) not in told and busy:
-            says = f"is online, and did not answer within {HELLO_SECONDS:.0f} s: run {busy} is under way; ask again after it"
+            wait = f"within {HELLO_SECONDS:.0f} s: run {busy} is under way; ask again after it"
+            says = f"is online, and did not answer {wait}"
             yield Finding(host.name, None, says)
         elif str(node.id) not in told:
             yield Finding(host.name, False, "is online, and did not answer a message; see its SuperNode's log")

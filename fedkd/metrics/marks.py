@@ -1,20 +1,18 @@
-"""From the students' answers to figures: accuracy and confusion of every view, and of the views fused.
+"""Answers beside the truth, event by event: of every examinee, and of the views fused.
 
 Fusion is late: the views' probabilities for one event are pooled by the rule that also makes the consensus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from fedkd.types import EventLabels, SoftLabels
-
-Consensus = Callable[[Sequence[SoftLabels]], SoftLabels]
+from fedkd.types import Consensus, EventLabels, SoftLabels
 
 
 @dataclass(frozen=True, slots=True)
