@@ -35,6 +35,9 @@ TRUSTED = ("fedkd.", "strategies.", "clients.", "simulations.", "torch.nn.", "to
 FIRST_WORD = 5
 """The round after which views speak where nobody says otherwise; in a shorter run, the last but one."""
 
+_ENVIRONMENT = ("FEDKD_DATA", "FEDKD_PREPARED")
+"""What the YAML files look up in it; a notebook may well set one of them after its first `load`."""
+
 _LOCK = threading.Lock()
 
 
@@ -43,11 +46,11 @@ def load(overrides: Sequence[str]) -> DictConfig:
 
     Hydra keeps one global instance a process; the lock and the fresh instance let client threads compose as well.
     """
-    return _load(tuple(overrides), os.environ.get("FEDKD_DATA"))
+    return _load(tuple(overrides), tuple(map(os.environ.get, _ENVIRONMENT)))
 
 
 @lru_cache(maxsize=64)
-def _load(overrides: tuple[str, ...], _data: str | None) -> DictConfig:
+def _load(overrides: tuple[str, ...], _environment: tuple[str | None, ...]) -> DictConfig:
     with _composed(overrides) as cfg:
         _check_kinds(cfg)
         if cfg.speak_after is None:
@@ -255,7 +258,8 @@ def _check(cfg: DictConfig) -> None:
         ),
         (
             not (cfg.strategy.pool and teaches) or cfg.teaching.origin != "federated",
-            "strategy=central has no views to federate a teacher over; use teaching.origin=local, lab or file.",
+            f"strategy={cfg.strategy.name} pools the recordings, so there are no views to federate a teacher over; use "
+            "teaching.origin=local, lab or file.",
         ),
         (
             not cfg.students or not cfg.strategy.common_start,

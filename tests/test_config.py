@@ -1,8 +1,12 @@
 """What a user sets is what a run gets, and what cannot be is refused in one sentence."""
 
+import re
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 
+from fedkd import config
 from fedkd.config import as_string, build, expand, from_string, load, options
 from fedkd.errors import UserError
 from simulations.cli import main
@@ -79,14 +83,28 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["teacher=tcn", "teaching.origin=file"], "needs teaching.file"),
         (
             ["strategy=central", "strategy.teacher=true", "teacher=tcn", "teaching.origin=federated"],
-            "no views to federate",
+            "strategy=central pools the recordings, so there are no views to federate",
         ),
+        (["strategy=together", "teacher=tcn", "teaching.origin=federated"], "strategy=together pools the recordings"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(overrides: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence) as refused:
         load(overrides)
     assert "\n" not in str(refused.value)
+
+
+def test_an_environment_that_changes_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, setting in (("FEDKD_DATA", "data_dir"), ("FEDKD_PREPARED", "prepared_dir")):
+        for folder in ("/one", "/other"):
+            monkeypatch.setenv(name, folder)
+            assert load(["data=utd_mhad"]).data[setting] == folder
+
+
+def test_no_yaml_looks_up_another_word_of_the_environment() -> None:
+    yamls = (Path(config.__file__).parent / "conf").rglob("*.yaml")
+    looked_up = {name for path in yamls for name in re.findall(r"oc\.env:(\w+)", path.read_text())}
+    assert looked_up == set(config._ENVIRONMENT)
 
 
 @pytest.mark.parametrize(("rounds", "first"), [(12, 5), (6, 5), (5, 4), (2, 1)])
