@@ -38,6 +38,9 @@ TRANSDUCTIVE = ("nw_ucla_cross_view",)
 """Protocols whose test clips are training events filmed from another side, as their docstrings say."""
 
 ONE_VIEW = ("hmdb51",)
+NUMBERED = ("ntu_rgbd",)
+"""Data sets whose event ids come of an event's own numbers, no two the same."""
+
 NAMELESS = ("hmdb51",)
 """Data sets that do not say who is filmed."""
 
@@ -126,6 +129,21 @@ def test_the_same_seed_gives_the_same_labels(opened: tuple) -> None:
     _, data, views = opened
     name, view = next(iter(views.items()))
     assert data.view(name, 0).train.labels.equal(view.train.labels)
+
+
+def test_two_events_of_one_id_are_refused(opened: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, data, views = opened
+    if name in NUMBERED:
+        pytest.skip("its ids are made of numbers, one to one")
+    monkeypatch.setattr("fedkd.data.release.opaque_id", lambda event: 7)
+    with pytest.raises(UserError, match=r"the events \S+ and \S+ have the same id; "):
+        replace(data).view(next(iter(views)), 0)
+
+
+def test_tiny_is_refused_from_where_two_of_its_events_have_one_id() -> None:
+    Tiny(tests=14592)
+    with pytest.raises(UserError, match="the events test/14462 and test/14592 have the same id; ask for fewer"):
+        Tiny(tests=14593)
 
 
 def test_an_unknown_view_is_named(opened: tuple) -> None:

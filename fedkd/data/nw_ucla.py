@@ -54,6 +54,7 @@ from fedkd.data.release import (
     mask,
     prepared,
     refuse_broken,
+    refuse_same_id,
     remark_thin,
     require_view,
     rows,
@@ -242,9 +243,7 @@ def usable(folder: Path, duplicates: str, views: Sequence[str]) -> list[Recordin
             f"({PUBLISHED_AT}) or choose data.views."
         )
     remark_thin("nw_ucla", len(recordings), PUBLISHED_CLIPS, "clips", folder)
-    events = {r.event for r in recordings}
-    if len({_id(event) for event in events}) < len(events):
-        raise UserError(f"nw_ucla: two events of {folder} have the same opaque id; report this folder to fedkd.")
+    refuse_same_id("nw_ucla", (r.event for r in recordings))
     left_out = repeats(recordings) if duplicates == "drop" else {}
     return sorted((r for r in recordings if r.name not in left_out), key=lambda r: _id(r.event))
 

@@ -3,6 +3,7 @@
     check_settings("mine", protocol, PROTOCOLS, labels, frames)       # as the data set is made
     require_view("mine", self.view_names(), name)                     # then, for each view,
     refuse_broken("mine", folder, broken)
+    refuse_same_id("mine", (recording.event for recording in recordings))
     return labelled(View(...), share=self.labels, seed=seed)
 
 A data set's own are its files, its splits, and how a clip is prepared.
@@ -170,6 +171,15 @@ def clips_of(dataset: str, events: Sequence[Mapping[str, R]], streams: Mapping[s
 def event_id(dataset: str, event: str) -> int:
     """The id under which every view knows an event."""
     return opaque_id(f"{dataset}/{event}")
+
+
+def refuse_same_id(dataset: str, events: Iterable[str], remedy: str = "remove the recordings of one of them") -> None:
+    """A UserError for two events, of whatever view and split, that have one id: they would be taken for one event."""
+    by_id: dict[int, str] = {}
+    for event in events:
+        other = by_id.setdefault(event_id(dataset, event), event)
+        if other != event:
+            raise UserError(f"{dataset}: the events {other} and {event} have the same id; {remedy}.")
 
 
 def single(values: ArrayLike) -> Float32[np.ndarray, "..."]:
