@@ -18,8 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fedkd.errors import UserError
+from fedkd.files import write_whole
 from fedkd.learn.pupil import digest
-from fedkd.record import write_whole
 
 _SEAL = "sha256"
 

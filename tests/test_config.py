@@ -123,7 +123,7 @@ def test_a_target_outside_the_project_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["torch.utils.collect_env.run", "fedkd.record.os.getcwd", "torch.nn.modules.module.warnings.warn"]
+    "target", ["torch.utils.collect_env.run", "fedkd.files.os.getcwd", "torch.nn.modules.module.warnings.warn"]
 )
 def test_a_way_through_a_trusted_module_to_another_is_refused(target: str) -> None:
     with pytest.raises(UserError, match="_target_ under"):

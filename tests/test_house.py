@@ -17,11 +17,11 @@ MAY = {
     "simulations": {"fedkd", "strategies", "clients", "simulations"},
 }
 FLOORS = [
-    {"types", "seeding", "errors", "skeleton"},
+    {"types", "seeding", "errors", "skeleton", "files"},
     {"losses", "consensus", "privacy", "metrics"},
     {"models", "data"},
     {"learn"},
-    {"wire", "config", "ranges", "record", "assemble", "results", "plots", "report", "sealed"},
+    {"wire", "config", "ranges", "record", "environment", "assemble", "results", "plots", "report", "sealed"},
 ]
 APART = ({"losses", "consensus", "privacy", "metrics"}, {"models", "data"})
 """Neighbours on one floor that must not import each other."""
