@@ -8,7 +8,8 @@ from typing import Any
 from clients.camera import Camera, Habits, clip_shape
 from clients.studio import Studio
 from fedkd.assemble import mentor_courses, online_course, peer_course, student_course
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from fedkd.data.pool import POOLED, pool
 from fedkd.types import Clips, View
 

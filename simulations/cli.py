@@ -15,7 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from fedkd.config import as_string, build, expand, load, options
+from fedkd.build import build
+from fedkd.config import as_string, expand, load, options
 from fedkd.data.check import DataReport, render
 from fedkd.data.store import Store
 from fedkd.errors import UserError

@@ -11,12 +11,14 @@ from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from omegaconf import DictConfig, OmegaConf
 
-from fedkd.assemble import refuse_unfit, teacher_course
-from fedkd.config import build, from_string, load
+from fedkd.assemble import teacher_course
+from fedkd.build import build
+from fedkd.config import from_string, load
 from fedkd.data.pool import POOLED
 from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.record import Record, new_folder
+from fedkd.rules import refuse_unfit
 from fedkd.wire import Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning

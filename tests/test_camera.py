@@ -7,7 +7,8 @@ import torch
 
 from clients.camera import Camera, Habits
 from fedkd.assemble import mentor_courses, student_course
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from fedkd.errors import Remark, UserError
 from fedkd.learn.pupil import digest
 from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels

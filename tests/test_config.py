@@ -7,7 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from fedkd import config
-from fedkd.config import as_string, build, expand, from_string, load, options
+from fedkd.build import build
+from fedkd.config import as_string, expand, from_string, load, options
 from fedkd.errors import UserError
 from simulations.cli import main
 

@@ -11,7 +11,8 @@ import test_mmact
 import test_ntu_rgbd
 import torch
 
-from fedkd.config import build, load, options
+from fedkd.build import build
+from fedkd.config import load, options
 from fedkd.data.labelled import refuse_leak
 from fedkd.data.release import labelled
 from fedkd.data.tiny import Tiny

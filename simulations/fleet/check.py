@@ -22,7 +22,8 @@ from pathlib import Path
 
 import httpx
 
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from fedkd.errors import UserError
 from simulations.fleet.certificates import days_left, read_certificate
 from simulations.fleet.hello import HELLO, MARK, PATIENCE
