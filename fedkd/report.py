@@ -14,19 +14,8 @@ from jinja2 import Environment, StrictUndefined
 from fedkd.files import write_whole, writing_to
 from fedkd.plots import draw
 from fedkd.record import FUSED
-from fedkd.results import (
-    TERMS,
-    Result,
-    by_view,
-    comparable,
-    heading,
-    human_bytes,
-    human_seconds,
-    labels,
-    load,
-    number,
-    percent,
-)
+from fedkd.results import TERMS, Result, by_view, comparable, heading, labels, load
+from fedkd.words import human_bytes, human_seconds, number, percent
 
 _CAPTIONS = {
     "accuracy": "Accuracy on the exam's clips, by round. Every view by itself, and the views fused: "

@@ -21,7 +21,7 @@ FLOORS = [
     {"losses", "consensus", "privacy", "metrics"},
     {"models", "data"},
     {"learn"},
-    {"wire", "config", "rules", "build", "record", "environment", "assemble", "results", "plots", "report", "sealed"},
+    {"wire", "config", "rules", "build", "record", "environment", "assemble", "results", "words", "plots", "report", "sealed"},
 ]
 APART = ({"losses", "consensus", "privacy", "metrics"}, {"models", "data"})
 """Neighbours on one floor that must not import each other."""
