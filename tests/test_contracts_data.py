@@ -13,6 +13,7 @@ import torch
 
 from fedkd.build import build
 from fedkd.config import load, options
+from fedkd.data.data_set import Checked, DataSet, Pictured, Prepared
 from fedkd.data.labelled import refuse_leak
 from fedkd.data.release import labelled
 from fedkd.data.tiny import Tiny
@@ -62,6 +63,15 @@ def opened(
         pytest.skip(f"{name} needs recordings: set FEDKD_DATA to a folder that holds {needed[0]}")
     data = build(load([f"data={name}", *SMALL.get(name, ())]).data)
     return name, data, {view: data.view(view, 0) for view in data.view_names()}
+
+
+def test_it_has_what_every_data_set_has(opened: tuple) -> None:
+    name, data, _ = opened
+    assert isinstance(data, DataSet)
+    has_files = name not in ("tiny", "synthetic")
+    assert isinstance(data, Checked) == isinstance(data, Prepared) == has_files
+    assert isinstance(data, Pictured) == (name == "synthetic")
+    assert name.startswith(data.name) and isinstance(data.protocol, str)
 
 
 def test_views_are_in_name_order_and_filmed_what_they_share(opened: tuple) -> None:

@@ -21,13 +21,27 @@ FLOORS = [
     {"losses", "consensus", "privacy", "metrics"},
     {"models", "data"},
     {"learn"},
-    {"wire", "config", "rules", "build", "record", "environment", "assemble", "results", "words", "plots", "report", "sealed"},
+    {
+        "wire",
+        "config",
+        "rules",
+        "build",
+        "record",
+        "environment",
+        "assemble",
+        "results",
+        "words",
+        "plots",
+        "report",
+        "sealed",
+    },
 ]
 APART = ({"losses", "consensus", "privacy", "metrics"}, {"models", "data"})
 """Neighbours on one floor that must not import each other."""
 ONLY_IN = {
     "flwr": ("fedkd/wire.py", "strategies/", "clients/", "simulations/"),
     "ray": ("simulations/",),
+    "rich": ("simulations/",),
     "hydra": ("fedkd/config.py", "fedkd/build.py", "simulations/cli.py"),
 }
 
