@@ -50,6 +50,7 @@ from fedkd.data.nw_ucla_rgb import colour_store, film_faults, films, prepare_rgb
 from fedkd.data.release import (
     check_settings,
     event_id,
+    filmed,
     labelled,
     mask,
     prepared,
@@ -168,10 +169,7 @@ class NwUcla:
         if not self.rgb:
             return recordings, {}
         rgb = prepared(self.name, colour_store(self.prepared_dir, self.side), films(folder.parent))
-        filmed = [r for r in recordings if r.name in rgb]
-        if len(filmed) < len(recordings):
-            remark(f"nw_ucla: {len(recordings) - len(filmed)} of {len(recordings)} clips lack rgb")
-        return filmed, rgb
+        return list(filmed(self.name, {r.name: r for r in recordings}, rgb).values()), rgb
 
     def _clips(self, recordings: Sequence[Recording], rgb: Mapping[str, np.ndarray]) -> Clips:
         """Prepared clips of one view, with their colours where they are asked for."""

@@ -45,6 +45,7 @@ class Recording(Protocol):
 
 
 R = TypeVar("R", bound=Recording)
+C = TypeVar("C")
 
 
 def release_folder(dataset: str, data_dir: str | None, patterns: Sequence[str], published_at: str) -> Path:
@@ -63,10 +64,15 @@ def check_settings(dataset: str, protocol: str, protocols: Collection[str], labe
     """A UserError for a protocol the data set does not have, a share outside (0, 1], or clips of no length."""
     if protocol not in protocols:
         raise UserError(f"{dataset} has the protocols {', '.join(protocols)}, got {protocol!r}.")
-    if not 0 < labels <= 1:
-        raise UserError(f"{dataset} labels is a share in (0, 1], got {labels}.")
+    check_share(dataset, labels)
     if frames < 2:
         raise UserError(f"{dataset} needs at least 2 frames a clip, got {frames}.")
+
+
+def check_share(dataset: str, labels: float) -> None:
+    """A UserError for a share of labels outside (0, 1]."""
+    if not 0 < labels <= 1:
+        raise UserError(f"{dataset} labels is a share in (0, 1], got {labels}.")
 
 
 def require_view(dataset: str, views: Sequence[str], name: str) -> None:
@@ -131,6 +137,14 @@ def damaged(dataset: str, kept: Store, sources: Sequence[Source], *, without: Co
     names = {kept.named(source) for source in sources} - set(without)
     reason = f"its prepared clip is damaged: `fedkd data prepare {dataset}` makes it anew"
     return [Broken(name, reason) for name in kept.damaged() if name in names]
+
+
+def filmed(dataset: str, clips: Mapping[str, C], rgb: Collection[str]) -> dict[str, C]:
+    """Of clips by name those that have colours, which have the same names; of the others it is said how many."""
+    those = {name: clip for name, clip in clips.items() if name in rgb}
+    if len(those) < len(clips):
+        remark(f"{dataset}: {len(clips) - len(those)} of {len(clips)} clips lack rgb")
+    return those
 
 
 def rows(kept: Store, clips: Mapping[str, np.ndarray], names: Sequence[str]) -> Shaped[Tensor, "N ..."]:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.labelled import keep_labels, refuse_degenerate
-from fedkd.data.release import event_id, refuse_same_id
+from fedkd.data.release import check_share, event_id, refuse_same_id
 from fedkd.errors import UserError
 from fedkd.seeding import generator
 from fedkd.types import Clips, View
@@ -42,7 +42,8 @@ class Tiny:
     joints       J of "skeleton" [N T J 3] and "pose2d" [N T J 2]; 20 or 25 where clips are augmented.
     channels     C of "imu" [N T C].
     noise        its standard deviation, where the movements' is about 1.
-    broken_view  this view's recordings cannot be read: to see how a run goes on without them.
+    broken_view  this view's recordings cannot be read: to see how a run goes on without them. A fault for tests, which
+                 stays a setting because a run's hosts, other processes and machines too, make the data from its YAML.
     """
 
     views: int = 3
@@ -69,8 +70,7 @@ class Tiny:
             raise UserError(
                 f"tiny needs a test clip of each of its {self.num_classes} classes, got tests={self.tests}."
             )
-        if not 0 < self.labels <= 1:
-            raise UserError(f"tiny labels is a share in (0, 1], got {self.labels}.")
+        check_share(self.name, self.labels)
         events = (event for split in ("train", "valid", "test", "lab") for event in self._events(split))
         refuse_same_id(self.name, events, "ask for fewer data.clips or data.tests")
         if self.broken_view is not None and self.broken_view not in self.view_names():

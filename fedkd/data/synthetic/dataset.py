@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 
 from fedkd.data.contact_sheet import write_contact_sheet
 from fedkd.data.labelled import keep_labels, refuse_degenerate
-from fedkd.data.release import event_id, refuse_same_id
+from fedkd.data.release import check_share, event_id, refuse_same_id
 from fedkd.data.synthetic.actions import ACTIONS
 from fedkd.data.synthetic.camera import Camera, camera, looking, project, seen_from
 from fedkd.data.synthetic.chance import Chance
@@ -75,8 +75,7 @@ class Synthetic:
                 f"synthetic data needs 2 or more views, 16 or more pixels and 2..{FRAMES} frames, "
                 f"got views={self.views} size={self.size} frames={self.frames}."
             )
-        if not 0 < self.labels <= 1:
-            raise UserError(f"data.labels is a share of the training clips, above 0 and up to 1, got {self.labels}.")
+        check_share(self.name, self.labels)
         for split in FIRST_SUBJECT:
             subjects, trials = self._counts(split)
             if not (1 <= subjects <= 100 and 1 <= trials <= 99):
