@@ -6,8 +6,30 @@
 Other programs read it: the format is stable. Every file is whole at any moment: tables grow by whole lines, the others
 are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"`` and the reason; it can
 go on from there (``fedkd run resume=``).
-Accuracies in summary.json are of the last exam: `accuracy` of each view's student, `accuracy_teacher` of its host's
-first teacher (empty where none was taught or could see the clips), `accuracy_fused` of the views' students together.
+
+summary.json is one object; of a run that still goes on, what is known so far:
+    method, dataset, protocol, seed, rounds, views, classes, split, place    what was run: views and classes by name,
+                     `rounds` as many as were asked for
+    overrides        the words that asked for it
+    run              its name among all runs there are, 16 hexadecimal digits
+    status           "running", "finished" or "failed"; `reason` of a failed run: its error's first line
+    waiting          which hosts the run waits for, and for how long; "" when it goes on, absent where it never waited
+    rounds_done      whole rounds in the record, 0 after enrolment
+    accuracy, accuracy_teacher    {view: fraction of 1 | null}, of the last exam: the view's student; the first teacher
+                     of its host (empty where none was taught or could see the clips)
+    accuracy_mean, accuracy_fused    over the views that were examined; of their answers pooled; null before an exam
+    bytes_up, bytes_down    of all views, exams left out: the sums over rounds.csv
+    bytes_exams      of all exams, up and down
+    failures         [{"round", "view", "reason"}]: what did not answer, or not sensibly; round 0 is enrolment
+    suspects         always []; kept since other programs expect it
+    digest           sha256 over the final students' weights' digests in the views' name order; null before the end.
+                     Equal digests mean equal runs
+    wall_seconds     from the first line of the record to the last; of a run that went on, its parts together
+
+What only the end knows, of the last exam:
+    confusion.json   {view, and "fused": K x K events by true class (row) and guess (column)}
+    answers.csv      view (or "fused"), event (its id), truth, guess (classes 0..K-1), confidence (the guess's
+                     probability); a line for each view and event
 """
 
 from __future__ import annotations
