@@ -16,7 +16,7 @@ from clients.memory import START, Memory, Moment, students_folder
 from clients.outfit import exam, owner
 from fedkd.config import from_string
 from fedkd.errors import UserError, reason_of
-from fedkd.record import write_whole
+from fedkd.files import write_whole
 from fedkd.types import EventLabels
 from fedkd.wire import (
     Kind,

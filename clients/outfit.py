@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any
 
 from clients.camera import Camera, Habits, clip_shape
 from clients.studio import Studio
 from fedkd.assemble import mentor_courses, online_course, peer_course, student_course
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
+from fedkd.data.data_set import DataSet
 from fedkd.data.pool import POOLED, pool
 from fedkd.types import Clips, View
 
 
 @lru_cache(maxsize=1)
-def _data(overrides: tuple[str, ...]) -> Any:
-    return build(load(overrides).data)
+def _data(overrides: tuple[str, ...]) -> DataSet:
+    data: DataSet = build(load(overrides).data)
+    return data
 
 
 @cache
 def recordings(overrides: tuple[str, ...], view: str) -> View:
     """A view's recordings, read once a process."""
-    recorded: View = _data(overrides).view(view, load(overrides).seed)
-    return recorded
+    return _data(overrides).view(view, load(overrides).seed)
 
 
 def forget_recordings() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
 
-from fedkd.config import build
-from fedkd.errors import UserError
+from fedkd.build import build
 from fedkd.learn.course import Course
 from fedkd.learn.hints.shown import MakeHint
 from fedkd.learn.objective import Objective
@@ -29,15 +27,6 @@ def student_course(cfg: DictConfig, view: str = "") -> Course:
     return _course(
         node, cfg, cfg.rounds, make_hint, guidance=guidance, ramp_rounds=cfg.objective.ramp_rounds, **weights
     )
-
-
-def refuse_unfit(cfg: DictConfig, views: Sequence[str]) -> None:
-    """A UserError where `students` names a view that the data does not have, or `min_views` more than it has."""
-    if cfg.min_views > len(views):
-        raise UserError(f"min_views must be at most {len(views)}, the number of views, got {cfg.min_views}.")
-    strangers = sorted(set(cfg.students) - set(views))
-    if strangers:
-        raise UserError(f"students names {', '.join(strangers)}, but the data has the views {', '.join(views)}.")
 
 
 def teacher_course(cfg: DictConfig) -> Course | None:

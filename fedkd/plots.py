@@ -27,7 +27,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from fedkd.record import FUSED
-from fedkd.results import MEAN, Result, comparable, heading, human_bytes, label_share, labels, percent
+from fedkd.results import MEAN, Result, heading, label_share, labels
+from fedkd.words import human_bytes, percent
 
 VIEW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8860B")
 """Okabe and Ito's hues; their yellow, which white paper swallows, is darker here."""
@@ -62,9 +63,8 @@ _PICTURED_VIEWS = 12  # a picture of more than so many shows some of them
 _LINE_HEIGHT = 0.065  # of a panel: two direct labels closer than this are moved apart
 
 
-def draw(result: Result, others: Sequence[Result] = ()) -> list[Path]:
-    """Write every picture that the result has the numbers for; those of `others` that are comparable are baselines."""
-    baselines = comparable(result, others)
+def draw(result: Result, baselines: Sequence[Result] = ()) -> list[Path]:
+    """Write every picture that the result has the numbers for, beside baselines, each of the same exam."""
     figures: dict[str, Figure] = {}
     if len(result.history(MEAN)):
         figures["accuracy"] = accuracy_figure(result, baselines)

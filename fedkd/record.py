@@ -6,30 +6,47 @@
 Other programs read it: the format is stable. Every file is whole at any moment: tables grow by whole lines, the others
 are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"`` and the reason; it can
 go on from there (``fedkd run resume=``).
-Accuracies in summary.json are of the last exam: `accuracy` of each view's student, `accuracy_teacher` of its host's
-first teacher (empty where none was taught or could see the clips), `accuracy_fused` of the views' students together.
-`suspects` is there for those who read it, and always empty: nothing here looks for views that lie.
+
+summary.json is one object; of a run that still goes on, what is known so far:
+    method, dataset, protocol, seed, rounds, views, classes, split, place    what was run: views and classes by name,
+                     `rounds` as many as were asked for
+    overrides        the words that asked for it
+    run              its name among all runs there are, 16 hexadecimal digits
+    status           "running", "finished" or "failed"; `reason` of a failed run: its error's first line
+    waiting          which hosts the run waits for, and for how long; "" when it goes on, absent where it never waited
+    rounds_done      whole rounds in the record, 0 after enrolment
+    accuracy, accuracy_teacher    {view: fraction of 1 | null}, of the last exam: the view's student; the first teacher
+                     of its host (empty where none was taught or could see the clips)
+    accuracy_mean, accuracy_fused    over the views that were examined; of their answers pooled; null before an exam
+    bytes_up, bytes_down    of all views, exams left out: the sums over rounds.csv
+    bytes_exams      of all exams, up and down
+    failures         [{"round", "view", "reason"}]: what did not answer, or not sensibly; round 0 is enrolment
+    suspects         always []; kept since other programs expect it
+    digest           sha256 over the final students' weights' digests in the views' name order; null before the end.
+                     Equal digests mean equal runs
+    wall_seconds     from the first line of the record to the last; of a run that went on, its parts together
+
+What only the end knows, of the last exam:
+    confusion.json   {view, and "fused": K x K events by true class (row) and guess (column)}
+    answers.csv      view (or "fused"), event (its id), truth, guess (classes 0..K-1), confidence (the guess's
+                     probability); a line for each view and event
 """
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
-import os
-import platform
 import secrets
-import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from fedkd.environment import environment
 from fedkd.errors import UserError
+from fedkd.files import holding, to_disk, write_whole, writing_to
 from fedkd.terms import TERMS
 
 FUSED = "fused"
@@ -49,6 +66,9 @@ seconds       the view's own training time.
 """
 
 
+_AT_WORK = "a run is at work in {folder}; wait for it, or end it."
+
+
 class Record:
     """A run's folder, open for writing: by this process alone, until it is closed or the process ends."""
 
@@ -61,7 +81,7 @@ class Record:
             raise UserError(
                 f"cannot make the result folder {folder}: {error.strerror}; choose another results_dir=."
             ) from error
-        self.folder, self._lock = folder, _locked(folder)
+        self.folder, self._lock = folder, holding(folder, _AT_WORK.format(folder=folder))
         self._began = time.monotonic()
         self._summary = {**summary, "run": secrets.token_hex(8)}
         self._replace("config.yaml", config_yaml)
@@ -73,7 +93,7 @@ class Record:
     def again(cls, folder: Path) -> Record:
         """The record of a run that did not finish, to go on with; `UserError` where there is none."""
         record = cls.__new__(cls)
-        record.folder, record._lock = folder, _locked(folder)
+        record.folder, record._lock = folder, holding(folder, _AT_WORK.format(folder=folder))
         try:
             record._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -114,7 +134,7 @@ class Record:
         writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
         with writing_to(self.folder), open(self.folder / "rounds.csv", "a", encoding="utf-8") as file:
             file.write(text.getvalue())
-            _to_disk(file)
+            to_disk(file)
 
     def update(self, **entries: Any) -> None:
         """Set entries of summary.json."""
@@ -136,111 +156,10 @@ class Record:
         write_whole(self.folder / name, content if isinstance(content, bytes) else content.encode())
 
 
-def _locked(folder: Path) -> IO[bytes]:
-    """A file that holds the folder for this process while it is open; a killed process lets go of it."""
-    with writing_to(folder):
-        lock = open(folder / ".lock", "wb")  # noqa: SIM115 (it stays open)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"a run is at work in {folder}; wait for it, or end it.") from error
-    return lock
-
-
-def at_work(folder: Path) -> bool:
-    """Whether a process of this machine has the record in a folder open."""
-    try:
-        with open(folder / ".lock", "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write a file, or leave the one that was there; `durable` through a power cut too, which takes the disk's time."""
-    draft = path.with_name(path.name + ".part")
-    with writing_to(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(draft, "wb") as file:
-                file.write(content)
-                if durable:
-                    _to_disk(file)
-            os.replace(draft, path)
-            if durable:
-                _name_to_disk(path)
-        except OSError:
-            draft.unlink(missing_ok=True)  # a full disk needs the room
-            raise
-
-
-def _to_disk(file: IO[Any]) -> None:
-    """Let a power cut find what was written."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _name_to_disk(path: Path) -> None:
-    """Let a power cut find a file under its new name: a rename is its folder's, which has a write of its own."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
-    """Turns a failed write into one sentence; what was written before stays readable."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; what was written before is kept, free the disk and run again."
-        ) from error
-
-
 def new_folder(results_dir: str, name: str, overrides: Iterable[str]) -> Path:
     """``<results_dir>/<name>/<date-time>-<hash of overrides>``: equal overrides share a hash."""
     sha = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
     return Path(results_dir).expanduser().absolute() / name / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{sha}"
-
-
-def environment() -> dict[str, Any]:
-    """What a run ran on: commit, versions, cores."""
-    packages = ("fedkd", "torch", "flwr", "ray", "numpy")
-    return {
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages if _installed(name)},
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-    }
-
-
-def _commit() -> str:
-    try:
-        changed = _git("status", "--porcelain", "--", "fedkd", "clients", "strategies", "simulations")
-        return _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"  # installed without its repository
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-
-def _installed(name: str) -> bool:
-    try:
-        version(name)
-    except ImportError:
-        return False
-    return True
 
 
 def _plain(value: Any) -> Any:

@@ -6,27 +6,17 @@ finish(folder)      # plots/*.png and report.html, after a run
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from fedkd.files import write_whole, writing_to
 from fedkd.plots import draw
-from fedkd.record import FUSED, writing_to
-from fedkd.results import (
-    Result,
-    by_view,
-    comparable,
-    heading,
-    human_bytes,
-    human_seconds,
-    labels,
-    load,
-    number,
-    percent,
-)
+from fedkd.record import FUSED
+from fedkd.results import Result, by_view, comparable, heading, labels, load
 from fedkd.terms import TERMS
+from fedkd.words import human_bytes, human_seconds, number, percent
 
 _CAPTIONS = {
     "accuracy": "Accuracy on the exam's clips, by round. Every view by itself, and the views fused: "
@@ -117,9 +107,7 @@ def finish(folder: Path, earlier: Sequence[Path] = ()) -> Result:
     others = comparable(result, map(load, earlier))
     with writing_to(folder):
         pictures = draw(result, others)
-        draft = folder / "report.html.part"
-        draft.write_text(page(result, others, pictures), encoding="utf-8")
-        os.replace(draft, folder / "report.html")
+        write_whole(folder / "report.html", page(result, others, pictures).encode())
     return result
 
 

@@ -13,7 +13,9 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,12 +44,14 @@ class Result:
     """One run's folder as it was when it was read.
 
     summary    summary.json.
+    settings   config.yaml as one flat table, e.g. {"data.labels": 0.1}; without where it was read and written.
     rounds     rounds.csv: a row for each round and view; "fused" among the views.
     confusion  events by true class (row) and guess (column), for each view and "fused"; empty before the run's end.
     """
 
     folder: Path
     summary: dict[str, Any]
+    settings: Mapping[str, Any]
     rounds: pd.DataFrame
     confusion: dict[str, Int[np.ndarray, "K K"]]
 
@@ -83,7 +87,7 @@ def load(folder: str | Path) -> Result:
     folder = Path(folder).expanduser()
     summary = _summary(folder)
     confusion = _confusion(folder, summary) if summary["status"] == "finished" else {}
-    return Result(folder, summary, _rounds(folder), confusion)
+    return Result(folder, summary, _settings(folder), _rounds(folder), confusion)
 
 
 def only_run(folder: str | Path) -> Path:
@@ -122,40 +126,21 @@ def labels(results: Sequence[Result]) -> list[str]:
 
 def _apart(result: Result, namesakes: Sequence[Result]) -> str:
     """The settings that tell a result from its namesakes; the time it began, if it repeats one of them."""
-    settings = [_settings(other) for other in namesakes]
-    own = _settings(result)
+    own, settings = result.settings, [other.settings for other in namesakes]
     differing = [key for key in own if any(other.get(key) != own[key] for other in settings)]
     named = " ".join(f"{key.rpartition('.')[2]}={own[key]}" for key in differing)
     return named if settings.count(own) == 1 else result.folder.name
 
 
-def _settings(result: Result) -> dict[str, Any]:
-    """config.yaml as one flat table, e.g. {"data.labels": 0.1}; without where it was read and written."""
-    path = result.folder / "config.yaml"
-    try:
-        nodes: list[tuple[str, Any]] = [("", OmegaConf.to_container(OmegaConf.create(_read(path))))]
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise _broken("a configuration", path, error) from error
-    table: dict[str, Any] = {}
-    while nodes:
-        name, node = nodes.pop()
-        if isinstance(node, dict):
-            nodes += [(f"{name}.{key}" if name else str(key), node[key]) for key in reversed(node)]
-        elif name not in ("name", "results_dir", "data_dir", "data.data_dir"):
-            table[name] = node
-    return table
-
-
 def comparable(result: Result, others: Iterable[Result]) -> list[Result]:
     """Those of `others` that were examined on the same data, split and seed; the result itself is left out."""
+    exam, folder = _exam(result), result.folder.resolve()
+    return [other for other in others if _exam(other) == exam and other.folder.resolve() != folder]
 
-    def exam(one: Result) -> list[Any]:
-        data = {key: value for key, value in _settings(one).items() if key.startswith("data.")}
-        return [*(one.summary.get(key) for key in ("dataset", "protocol", "split", "seed")), data]
 
-    return [
-        other for other in others if exam(other) == exam(result) and other.folder.resolve() != result.folder.resolve()
-    ]
+def _exam(result: Result) -> list[Any]:
+    data = {key: value for key, value in result.settings.items() if key.startswith("data.")}
+    return [*(result.summary.get(key) for key in ("dataset", "protocol", "split", "seed")), data]
 
 
 def heading(result: Result) -> str:
@@ -166,48 +151,8 @@ def heading(result: Result) -> str:
 
 def label_share(result: Result) -> float | None:
     """Share of its clips that each view labels itself, where the data set has such a setting."""
-    share = _settings(result).get("data.labels")
+    share = result.settings.get("data.labels")
     return float(share) if isinstance(share, int | float) else None
-
-
-# Figures for people
-
-
-def percent(fraction: float | int | None) -> str:
-    """0.4117 -> '41.2%'; a dash for what is not known."""
-    return "-" if _unknown(fraction) else f"{100 * fraction:.1f}%"  # type: ignore[operator]
-
-
-def human_bytes(count: float | int | None) -> str:
-    """53973 -> '54.0 kB': decimal units, as the wire is paid for."""
-    if _unknown(count):
-        return "-"
-    number, unit = float(count), "B"  # type: ignore[arg-type]
-    for larger in ("kB", "MB", "GB", "TB"):
-        if number < 999.95:
-            break
-        number, unit = number / 1000, larger
-    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
-
-
-def human_seconds(seconds: float | int | None) -> str:
-    """98.2 -> '1 min 38 s'."""
-    if _unknown(seconds):
-        return "-"
-    whole = round(seconds)  # type: ignore[arg-type]
-    if whole < 60:
-        return f"{seconds:.1f} s" if whole < 10 else f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def number(value: float | int | None) -> str:
-    """1.51114 -> '1.51'."""
-    return "-" if _unknown(value) else f"{value:.2f}"
-
-
-def _unknown(value: float | int | None) -> bool:
-    return value is None or bool(np.isnan(value))
 
 
 def _entry(result: Result, key: str) -> str:
@@ -242,6 +187,28 @@ def _found(folder: Path) -> str:
 def _inside(folder: Path) -> list[Path]:
     """The summaries below a folder, the latest last."""
     return sorted(folder.glob("**/summary.json"), key=lambda path: path.stat().st_mtime)
+
+
+def _settings(folder: Path) -> Mapping[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        return _flat(_read(path))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise _broken("a configuration", path, error) from error
+
+
+@lru_cache(maxsize=256)
+def _flat(yaml: str) -> Mapping[str, Any]:
+    """Kept, since a live view and the reports of a sweep read the same folders again and again."""
+    nodes: list[tuple[str, Any]] = [("", OmegaConf.to_container(OmegaConf.create(yaml)))]
+    table: dict[str, Any] = {}
+    while nodes:
+        name, node = nodes.pop()
+        if isinstance(node, dict):
+            nodes += [(f"{name}.{key}" if name else str(key), node[key]) for key in reversed(node)]
+        elif name not in ("name", "results_dir", "data_dir", "data.data_dir"):
+            table[name] = node
+    return MappingProxyType(table)
 
 
 def _rounds(folder: Path) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fedkd.errors import UserError
-from fedkd.record import write_whole
+from fedkd.files import write_whole
 from fedkd.weights import digest
 
 _SEAL = "sha256"

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 SeedPath = tuple[int | str, ...]
@@ -25,11 +24,6 @@ def seed_of(*path: str | int) -> int:
 def generator(*path: str | int) -> torch.Generator:
     """A torch generator (CPU) for one purpose."""
     return torch.Generator().manual_seed(seed_of(*path))
-
-
-def numpy_generator(*path: str | int) -> np.random.Generator:
-    """A numpy generator for one purpose."""
-    return np.random.Generator(np.random.Philox(seed_of(*path)))
 
 
 @contextmanager
@@ -62,6 +56,7 @@ def opaque_id(name: str) -> int:
 
     No secret: whoever can list the names, as of a published data set, can hash them all and look an id up.
 
-    A collision among a data set's events is refused where the events are listed.
+    A collision among a data set's events is refused where the events are listed
+    (`fedkd.data.release.refuse_same_id`).
     """
     return int.from_bytes(hashlib.blake2b(b"fedkd event:" + name.encode(), digest_size=4).digest(), "big")

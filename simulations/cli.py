@@ -15,12 +15,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from fedkd.config import build, expand, load, options
-from fedkd.data.check import DataReport, render
+from fedkd.build import build
+from fedkd.config import expand, load, options
+from fedkd.data.check import DataReport
+from fedkd.data.data_set import Prepared
 from fedkd.data.store import Store
 from fedkd.errors import UserError
 from fedkd.results import load as read
 from fedkd.results import only_run
+from simulations.data_report import render
 from simulations.fleet.cli import add_fleet
 from simulations.remarks import show_plainly
 from simulations.run import print_results, report, run_one
@@ -199,7 +202,7 @@ def _data(asked: argparse.Namespace) -> int:
     return found.exit_code
 
 
-def _prepare(data: Any) -> int:
+def _prepare(data: Prepared) -> int:
     """Show how far each store of clips is, then what is in it; name the broken recordings."""
     made: list[tuple[Store, int]] = []
 

@@ -27,7 +27,8 @@ from rich.text import Text
 
 from fedkd.errors import UserError
 from fedkd.record import FUSED
-from fedkd.results import MEAN, Result, heading, human_bytes, human_seconds, load, percent
+from fedkd.results import MEAN, Result, heading, load
+from fedkd.words import human_bytes, human_seconds, percent
 
 _POLL_SECONDS = 0.5  # a look costs a `stat`, and a few milliseconds after each round
 _SPARKS = "▁▂▃▄▅▆▇█"

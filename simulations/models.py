@@ -13,7 +13,8 @@ import torch
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from fedkd.config import build, load, options
+from fedkd.build import build
+from fedkd.config import load, options
 
 SHAPES = {
     "skeleton": (32, 20, 3), "pose2d": (32, 20, 2), "imu": (64, 4, 3), "skeleton+imu": (64, 24, 3),

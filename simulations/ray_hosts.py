@@ -31,7 +31,8 @@ from flwr.app import Context, Message
 from omegaconf import DictConfig
 from ray._private import ray_constants
 
-from fedkd.config import build, from_string, load
+from fedkd.build import build
+from fedkd.config import from_string, load
 from fedkd.errors import UserError
 from simulations.host_grid import HostGrid, new_context
 from simulations.local import answer, cores

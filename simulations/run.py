@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedkd.config import as_string, build, load
+from fedkd.build import build
+from fedkd.config import as_string, load
 from fedkd.record import new_folder
 from fedkd.results import load as read
 from simulations.screen import screen

@@ -11,17 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fedkd.record import FUSED
-from fedkd.results import (
-    Result,
-    by_view,
-    heading,
-    human_bytes,
-    human_seconds,
-    labels,
-    number,
-    percent,
-)
+from fedkd.results import Result, by_view, heading, labels
 from fedkd.terms import TERMS
+from fedkd.words import human_bytes, human_seconds, number, percent
 
 _STATUS_COLOUR = {"finished": "green", "running": "yellow"}  # anything else is red
 _DIGEST_LETTERS = 12

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from fedkd.errors import UserError
 from fedkd.metrics.paired_bootstrap import paired_bootstrap
 from fedkd.record import FUSED

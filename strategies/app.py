@@ -11,12 +11,15 @@ from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from omegaconf import DictConfig, OmegaConf
 
-from fedkd.assemble import refuse_unfit, teacher_course
-from fedkd.config import build, from_string, load
+from fedkd.assemble import teacher_course
+from fedkd.build import build
+from fedkd.config import from_string, load
+from fedkd.data.data_set import DataSet
 from fedkd.data.pool import POOLED
 from fedkd.errors import UserError, reason_of
 from fedkd.learn.course import Course
 from fedkd.record import Record, new_folder
+from fedkd.rules import refuse_unfit
 from fedkd.wire import Kind, Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning
@@ -57,7 +60,7 @@ def main(grid: Grid, context: Context) -> None:
         results = _AT_HOME / Path(cfg.results_dir).expanduser()
         place, folder = "flower", str(new_folder(str(results), cfg.name, overrides))
         print(f"fedkd: the record of this run goes to {folder}", flush=True)
-    data = build(cfg.data)
+    data: DataSet = build(cfg.data)
     refuse_unfit(cfg, data.view_names())
     record = _record(Path(folder), cfg, {**_heading(cfg, data), "place": place, "overrides": overrides})
     try:
@@ -70,7 +73,7 @@ def main(grid: Grid, context: Context) -> None:
         record.close()
 
 
-def run(grid: Grid, cfg: DictConfig, data: Any, record: Record) -> Observer:
+def run(grid: Grid, cfg: DictConfig, data: DataSet, record: Record) -> Observer:
     """Muster, enrol, bring the teacher, then Flower's own rounds; of a killed run, those that it had yet to do."""
     kept, ledger, patience = record.folder / "checkpoint", Ledger(), float(cfg.patience)
     begun, standing = checkpoint.beginning(kept), checkpoint.last(kept, cfg.rounds)
@@ -133,7 +136,7 @@ def _different(then: Any, now: Any, prefix: str = "") -> list[str]:
     return [name for key in keys for name in _different(then.get(key), now.get(key), f"{prefix}{key}.")]
 
 
-def _begin(grid: Grid, cfg: DictConfig, data: Any, post: Post, record: Record) -> Beginning:
+def _begin(grid: Grid, cfg: DictConfig, data: DataSet, post: Post, record: Record) -> Beginning:
     """What is settled before round 1."""
     pupils = (POOLED,) if cfg.strategy.pool else post.roster.views
     tell = cfg.strategy.event_labels and not cfg.strategy.pool
@@ -157,7 +160,7 @@ def _min_views(cfg: DictConfig) -> int:
 
 
 def _teacher(
-    course: Course, cfg: DictConfig, data: Any, post: Post, grid: Grid, enrolment: Enrolment
+    course: Course, cfg: DictConfig, data: DataSet, post: Post, grid: Grid, enrolment: Enrolment
 ) -> tuple[Letter, Failures]:
     """(the letter that brings the teacher, empty where every view teaches its own; why views missed a round of it)."""
     match cfg.teaching.origin:
@@ -174,7 +177,7 @@ def _teacher(
             return teaching.push(teaching.from_file(cfg.teaching.file)), {}
 
 
-def _heading(cfg: DictConfig, data: Any) -> dict[str, Any]:
+def _heading(cfg: DictConfig, data: DataSet) -> dict[str, Any]:
     """The entries of summary.json that are known before the first round."""
     return {
         "method": cfg.strategy.name,

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from tiny import only_folder
 
 from fedkd.assemble import student_course
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from simulations.bench import __main__ as bench
 from simulations.bench import bare, fleet, network
 from simulations.bench.job import SMALL, TINY, dry

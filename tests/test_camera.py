@@ -7,7 +7,8 @@ import torch
 
 from clients.camera import Camera, Habits
 from fedkd.assemble import mentor_courses, student_course
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from fedkd.data.pool import pool
 from fedkd.errors import Remark, UserError
 from fedkd.learn.predict import confident_guesses

@@ -1,9 +1,14 @@
 """What a user sets is what a run gets, and what cannot be is refused in one sentence."""
 
+import re
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 
-from fedkd.config import as_string, build, expand, from_string, load, options
+from fedkd import config
+from fedkd.build import build
+from fedkd.config import as_string, expand, from_string, load, options
 from fedkd.errors import UserError
 from simulations.cli import main
 
@@ -79,14 +84,28 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["teacher=tcn", "teaching.origin=file"], "needs teaching.file"),
         (
             ["strategy=central", "strategy.teacher=true", "teacher=tcn", "teaching.origin=federated"],
-            "no views to federate",
+            "strategy=central pools the recordings, so there are no views to federate",
         ),
+        (["strategy=together", "teacher=tcn", "teaching.origin=federated"], "strategy=together pools the recordings"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(overrides: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence) as refused:
         load(overrides)
     assert "\n" not in str(refused.value)
+
+
+def test_an_environment_that_changes_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, setting in (("FEDKD_DATA", "data_dir"), ("FEDKD_PREPARED", "prepared_dir")):
+        for folder in ("/one", "/other"):
+            monkeypatch.setenv(name, folder)
+            assert load(["data=utd_mhad"]).data[setting] == folder
+
+
+def test_no_yaml_looks_up_another_word_of_the_environment() -> None:
+    yamls = (Path(config.__file__).parent / "conf").rglob("*.yaml")
+    looked_up = {name for path in yamls for name in re.findall(r"oc\.env:(\w+)", path.read_text())}
+    assert looked_up == set(config._ENVIRONMENT)
 
 
 @pytest.mark.parametrize(("rounds", "first"), [(12, 5), (6, 5), (5, 4), (2, 1)])
@@ -105,7 +124,7 @@ def test_a_target_outside_the_project_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["torch.utils.collect_env.run", "fedkd.record.os.getcwd", "torch.nn.modules.module.warnings.warn"]
+    "target", ["torch.utils.collect_env.run", "fedkd.files.os.getcwd", "torch.nn.modules.module.warnings.warn"]
 )
 def test_a_way_through_a_trusted_module_to_another_is_refused(target: str) -> None:
     with pytest.raises(UserError, match="_target_ under"):

@@ -11,7 +11,9 @@ import test_mmact
 import test_ntu_rgbd
 import torch
 
-from fedkd.config import build, load, options
+from fedkd.build import build
+from fedkd.config import load, options
+from fedkd.data.data_set import Checked, DataSet, Pictured, Prepared
 from fedkd.data.labelled import refuse_leak
 from fedkd.data.release import labelled
 from fedkd.data.tiny import Tiny
@@ -38,6 +40,9 @@ TRANSDUCTIVE = ("nw_ucla_cross_view",)
 """Protocols whose test clips are training events filmed from another side, as their docstrings say."""
 
 ONE_VIEW = ("hmdb51",)
+NUMBERED = ("ntu_rgbd",)
+"""Data sets whose event ids come of an event's own numbers, no two the same."""
+
 NAMELESS = ("hmdb51",)
 """Data sets that do not say who is filmed."""
 
@@ -58,6 +63,15 @@ def opened(
         pytest.skip(f"{name} needs recordings: set FEDKD_DATA to a folder that holds {needed[0]}")
     data = build(load([f"data={name}", *SMALL.get(name, ())]).data)
     return name, data, {view: data.view(view, 0) for view in data.view_names()}
+
+
+def test_it_has_what_every_data_set_has(opened: tuple) -> None:
+    name, data, _ = opened
+    assert isinstance(data, DataSet)
+    has_files = name not in ("tiny", "synthetic")
+    assert isinstance(data, Checked) == isinstance(data, Prepared) == has_files
+    assert isinstance(data, Pictured) == (name == "synthetic")
+    assert name.startswith(data.name) and isinstance(data.protocol, str)
 
 
 def test_views_are_in_name_order_and_filmed_what_they_share(opened: tuple) -> None:
@@ -126,6 +140,21 @@ def test_the_same_seed_gives_the_same_labels(opened: tuple) -> None:
     _, data, views = opened
     name, view = next(iter(views.items()))
     assert data.view(name, 0).train.labels.equal(view.train.labels)
+
+
+def test_two_events_of_one_id_are_refused(opened: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, data, views = opened
+    if name in NUMBERED:
+        pytest.skip("its ids are made of numbers, one to one")
+    monkeypatch.setattr("fedkd.data.release.opaque_id", lambda event: 7)
+    with pytest.raises(UserError, match=r"the events .+ and .+ have the same id; "):
+        replace(data).view(next(iter(views)), 0)
+
+
+def test_tiny_is_refused_from_where_two_of_its_events_have_one_id() -> None:
+    Tiny(tests=14592)
+    with pytest.raises(UserError, match="the events test/14462 and test/14592 have the same id; ask for fewer"):
+        Tiny(tests=14593)
 
 
 def test_an_unknown_view_is_named(opened: tuple) -> None:

@@ -17,18 +17,32 @@ MAY = {
     "simulations": {"fedkd", "strategies", "clients", "simulations"},
 }
 FLOORS = [
-    {"types", "terms", "weights", "seeding", "errors", "skeleton"},
+    {"types", "terms", "weights", "seeding", "errors", "skeleton", "files"},
     {"losses", "consensus", "privacy", "metrics", "average"},
     {"models", "data"},
     {"learn"},
-    {"wire", "config", "ranges", "record", "assemble", "results", "plots", "report", "sealed"},
+    {
+        "wire",
+        "config",
+        "rules",
+        "build",
+        "record",
+        "environment",
+        "assemble",
+        "results",
+        "words",
+        "plots",
+        "report",
+        "sealed",
+    },
 ]
 APART = ({"losses", "consensus", "privacy", "metrics"}, {"models", "data"})
 """Neighbours on one floor that must not import each other."""
 ONLY_IN = {
     "flwr": ("fedkd/wire.py", "strategies/", "clients/", "simulations/"),
     "ray": ("simulations/",),
-    "hydra": ("fedkd/config.py", "simulations/cli.py"),
+    "rich": ("simulations/",),
+    "hydra": ("fedkd/config.py", "fedkd/build.py", "simulations/cli.py"),
 }
 
 DISTRIBUTIONS = {"PIL": "pillow", "hydra": "hydra-core", "yaml": "pyyaml"}

@@ -19,7 +19,7 @@ from test_video import greys, write_video
 
 from fedkd.assemble import student_course
 from fedkd.config import load
-from fedkd.data.check import Broken, ClipFact, DataReport, render
+from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.ntu_rgbd import IN_ONE_FILE, NtuRgbd
 from fedkd.data.ntu_rgbd_files import (
     ACTIONS,
@@ -36,6 +36,7 @@ from fedkd.data.ntu_rgbd_missing import MISSING
 from fedkd.data.skeleton import centred, facing
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
+from simulations.data_report import render
 
 ID = 72057594037931101  # beyond 2**53: as floating-point numbers its neighbours are the same
 STANDING = np.stack([np.linspace(-0.2, 0.2, 25), np.linspace(-0.9, 0.8, 25), np.full(25, 3.0)], 1)
@@ -694,6 +695,6 @@ class TestReal:
         assert data.prepare(quietly) == []
         with pytest.warns(Remark, match="clips lack rgb"), pytest.raises(UserError, match="got 1: give it more"):
             data.view("v01", 0)
-        clip = data._colours()["S001C001P001R001A001_rgb"]
+        clip = data._colours()["S001C001P001R001A001"]
         assert clip.shape == (16, 56, 56, 3) and clip.std() > 20 and (clip[0] != clip[-1]).any()
         assert len(data.check().clips) >= 9 and not data.check().pictures

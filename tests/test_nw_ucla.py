@@ -24,7 +24,6 @@ from rich.console import Console
 from test_video import greys, write_video
 
 import fedkd
-from fedkd.data.check import render
 from fedkd.data.labelled import keep_labels
 from fedkd.data.nw_ucla import NwUcla, subject_roles
 from fedkd.data.nw_ucla_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, VIEWS
@@ -34,6 +33,7 @@ from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
 from fedkd.seeding import generator
 from fedkd.types import UNKNOWN, Clips, View
+from simulations.data_report import render
 
 CONF = Path(fedkd.__file__).parent / "conf" / "data"
 PILOT: dict[str, Any] = {"test_subjects": [8, 9, 10], "history": [1, 2, 3, 5]}

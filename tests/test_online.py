@@ -14,7 +14,8 @@ from tiny import run, summary
 from clients.camera import Habits
 from clients.studio import Studio
 from fedkd.assemble import online_course, peer_course
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from fedkd.consensus.viewpoint_attention import viewpoint_attention
 from fedkd.data.meet import meet
 from fedkd.errors import UserError

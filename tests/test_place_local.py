@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from tiny import JOB, only_folder, run, started_with, statuses, summary
 
 from clients.camera import Camera
+from fedkd import record
 from fedkd.errors import UserError
 from simulations import local
 from simulations.host_grid import HostGrid
@@ -240,3 +242,10 @@ def test_a_reply_that_cannot_be_packed_is_answered_by_why() -> None:
     _send(there, message, lambda: None)  # type: ignore[arg-type]
     reply = pickle.loads(here.recv_bytes())
     assert reply.has_error() and "lambda" in reply.error.reason
+
+
+def test_every_entry_of_a_summary_is_documented(tmp_path):
+    documented = set(re.findall(r"\w+", record.__doc__))
+    folder = run(tmp_path, "place.workers=1")
+    assert summary(folder).keys() <= documented
+    assert {path.name.partition(".")[0] for path in folder.iterdir() if path.name != ".lock"} <= documented

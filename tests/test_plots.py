@@ -18,7 +18,7 @@ from fedkd.results import FUSED, load
 
 def test_every_picture_is_drawn_and_none_is_blank(tmp_path: Path) -> None:
     run, baseline = (load(record_run(tmp_path / name, method=name)) for name in ("distil", "alone"))
-    pictures = draw(run, [run, baseline])
+    pictures = draw(run, [baseline])
     assert [picture.name for picture in pictures] == ["accuracy.png", "bytes.png", "confusion.png"]
     for picture in pictures:
         assert picture.parent == run.folder / "plots"

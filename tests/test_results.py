@@ -12,7 +12,8 @@ import pytest
 
 from fedkd.errors import UserError
 from fedkd.record import FUSED, Record
-from fedkd.results import MEAN, by_view, comparable, human_bytes, human_seconds, labels, load, percent
+from fedkd.results import MEAN, by_view, comparable, label_share, labels, load
+from fedkd.words import human_bytes, human_seconds, percent
 
 CLASSES = ("wave", "sit down", "pick up with two hands")
 VIEWS = ("left", "right", "top")
@@ -142,6 +143,8 @@ def _truncate(path: Path) -> None:
         (lambda f: (f / "summary.json").unlink(), "expected a result folder with a summary.json"),
         (lambda f: (f / "rounds.csv").unlink(), "expected rounds.csv"),
         (lambda f: (f / "confusion.json").unlink(), "expected confusion.json"),
+        (lambda f: (f / "config.yaml").unlink(), "expected config.yaml"),
+        (lambda f: (f / "config.yaml").write_text("a: [1"), "expected a configuration"),
         (lambda f: _truncate(f / "summary.json"), "expected whole JSON"),
         (lambda f: _truncate(f / "confusion.json"), "expected whole JSON"),
         (lambda f: (f / "summary.json").write_text("[]"), "expected a JSON object"),
@@ -189,6 +192,17 @@ def test_only_the_same_exam_is_comparable(tmp_path: Path) -> None:
         load(record_run(tmp_path / "labels", labels=0.5)),
     ]
     assert comparable(run, [run, *others, twin]) == [twin]
+
+
+def test_a_result_stays_as_it_was_when_it_was_read(tmp_path: Path) -> None:
+    run, twin, other = (
+        load(record_run(tmp_path / name, labels=share)) for name, share in (("run", 0.1), ("twin", 0.1), ("other", 0.2))
+    )
+    assert run.settings == {"data.labels": 0.1, "strategy.name": "distil"}
+    for result in (run, twin, other):
+        (result.folder / "config.yaml").unlink()
+    assert comparable(run, [twin, other]) == [twin] and label_share(other) == 0.2
+    assert labels([run, other]) == ["distil labels=0.1", "distil labels=0.2"]
 
 
 def test_figures_for_people() -> None:

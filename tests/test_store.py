@@ -59,6 +59,18 @@ def test_clips_come_back_and_are_made_once(tmp_path: Path, files: list[Path]) ->
     assert made[4:] == ["clip2"] and int(store.clips()["clip2"][0, 0]) == 9
 
 
+def test_a_second_prepare_is_refused_while_the_first_is_at_work(tmp_path: Path, files: list[Path]) -> None:
+    store = a_store(tmp_path)
+
+    def meanwhile(path: Path) -> np.ndarray | str:
+        with pytest.raises(UserError, match=r"another `prepare` is at work in .*/store; wait for it, or end it"):
+            a_store(tmp_path).prepare(files[:2], make, quietly)
+        return make(path)
+
+    assert store.prepare(files, meanwhile, quietly) == [] and len(store.names()) == 4
+    assert a_store(tmp_path).prepare(files, make, quietly) == [], "its end lets go of the folder"
+
+
 def test_a_prepare_that_is_killed_goes_on_where_it_stood(tmp_path: Path, files: list[Path], monkeypatch) -> None:
     monkeypatch.setattr("fedkd.data.store.SAVE_SECONDS", -1.0)
     store, made = a_store(tmp_path), []

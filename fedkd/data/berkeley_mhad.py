@@ -52,6 +52,7 @@ from fedkd.data.release import (
     mask,
     recorded_by_all,
     refuse_broken,
+    refuse_same_id,
     require_view,
 )
 from fedkd.data.skeleton import centred, facing, resample
@@ -175,6 +176,7 @@ class BerkeleyMhad:
             refuse_broken(self.name, folder, broken)
         if "kinect" in modalities:
             clips |= kinect_clips(folder, self.prepared_dir)
+        refuse_same_id(self.name, (r.event for found in clips.values() for r in found))
         self._refuse_absent(folder, {r.subject for found in clips.values() for r in found})
         thin = sorted(part for part in needed if not clips[part])
         if thin:

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
+from fedkd.data.moments import at_even_moments
+from fedkd.data.read_once import read_once
 from fedkd.data.release import release_folder, single
 from fedkd.errors import UserError
 
@@ -87,18 +88,12 @@ def require(folder: Path, modality: str) -> None:
 
 def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
     """sensor -> its clips in name order, and the files that are none; read once as long as the files stay the same."""
-    stamp = []
-    for path in sorted(folder.glob(FILES["accelerometer"])):
-        stat = path.stat()
-        stamp.append((str(path), stat.st_size, stat.st_mtime_ns))
-    return _read_files(tuple(stamp))
+    return _read_files(sorted(folder.glob(FILES["accelerometer"])))
 
 
-@lru_cache(maxsize=1)
-def _read_files(
-    stamp: tuple[tuple[str, int, int], ...],
-) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
-    read = [read_file(Path(path)) for path, _, _ in stamp]
+@read_once
+def _read_files(paths: Sequence[Path]) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
+    read = [read_file(path) for path in paths]
     clips = {s: tuple(r for r in read if isinstance(r, Recording) and r.sensor == s) for s in SENSORS}
     return clips, tuple(r for r in read if isinstance(r, Broken))
 
@@ -146,7 +141,4 @@ def who(event: str) -> tuple[int, int] | None:
 
 def at_even_times(recording: Recording, frames: int) -> Float[Tensor, "F 3"]:
     """The acceleration at `frames` evenly spaced moments from a clip's first sample to its last, on straight lines."""
-    seconds = recording.seconds.numpy()
-    moments = np.linspace(seconds[0], seconds[-1], frames)
-    axes = [np.interp(moments, seconds, axis) for axis in recording.acceleration.numpy().T]
-    return torch.from_numpy(np.stack(axes, axis=1).astype(np.float32))
+    return torch.from_numpy(at_even_moments(recording.seconds.numpy(), recording.acceleration.numpy(), frames))

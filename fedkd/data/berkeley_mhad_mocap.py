@@ -12,8 +12,8 @@ collar bones, and the ends of head and toes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from torch import Tensor
 from fedkd.data.berkeley_mhad_files import FILES, who
 from fedkd.data.bvh import positions
 from fedkd.data.check import Broken
+from fedkd.data.read_once import read_once
 
 HERTZ = 30.0
 """Frames kept a second, the Kinects' rate."""
@@ -53,13 +54,12 @@ class Pose:
 
 def read_mocap(folder: Path) -> tuple[tuple[Pose, ...], tuple[Broken, ...]]:
     """The clips in name order, and the files that are none; read once as long as the files stay the same."""
-    paths = sorted(folder.glob(FILES["mocap"]))
-    return _read_files(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+    return _read_files(sorted(folder.glob(FILES["mocap"])))
 
 
-@lru_cache(maxsize=1)
-def _read_files(stamp: tuple[tuple[str, int, int], ...]) -> tuple[tuple[Pose, ...], tuple[Broken, ...]]:
-    read = [read_pose(Path(path)) for path, _, _ in stamp]
+@read_once
+def _read_files(paths: Sequence[Path]) -> tuple[tuple[Pose, ...], tuple[Broken, ...]]:
+    read = [read_pose(path) for path in paths]
     return tuple(r for r in read if isinstance(r, Pose)), tuple(r for r in read if isinstance(r, Broken))
 
 

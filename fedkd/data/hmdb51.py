@@ -44,6 +44,7 @@ from fedkd.data.release import (
     mask,
     prepared,
     refuse_broken,
+    refuse_same_id,
     remark_thin,
     require_view,
     rows,
@@ -154,6 +155,7 @@ def usable(folder: Path, split: str) -> dict[str, list[Recording]]:
     roles, broken = read_split(folder, split)
     refuse_broken("hmdb51", folder, broken)
     recordings = read_folder(folder)
+    refuse_same_id("hmdb51", (r.event for r in recordings))
     parts = {part: [r for r in recordings if roles.get(r.event) == part] for part in ("train", "valid", "test")}
     listed, there = sum(role != "unused" for role in roles.values()), sum(map(len, parts.values()))
     if unlisted := sum(r.event not in roles for r in recordings):

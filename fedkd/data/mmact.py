@@ -62,6 +62,7 @@ from fedkd.data.release import (
     prepared,
     recorded_by_all,
     refuse_broken,
+    refuse_same_id,
     require_view,
     rows,
 )
@@ -227,6 +228,7 @@ def usable(folder: Path) -> list[Recording]:
     """The folder's recordings; files that are in no place are refused, those without a byte named."""
     recordings, broken, empty = read_folder(folder)
     refuse_broken("mmact", folder, broken)
+    refuse_same_id("mmact", (r.event for r in recordings))
     if empty:
         remark(f"mmact: {len(empty)} sensor files of {folder} hold no byte, first {empty[0]}")
     return recordings

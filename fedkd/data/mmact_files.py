@@ -32,6 +32,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fedkd.data.check import Broken
+from fedkd.data.moments import at_even_moments
 from fedkd.data.release import release_folder, single
 
 PUBLISHED_AT = "https://mmact19.github.io/2019/"
@@ -133,8 +134,7 @@ def reading(path: Path) -> Float[np.ndarray, "256 3"] | str:
     if isinstance(read, str):
         return read
     seconds, values = read
-    moments = np.linspace(seconds[0], seconds[-1], SAMPLES)
-    return np.stack([np.interp(moments, seconds, axis) for axis in values.T], axis=1).astype(np.float32)
+    return at_even_moments(seconds, values, SAMPLES)
 
 
 def rows(path: Path) -> tuple[Float[np.ndarray, "T"], Float[np.ndarray, "T 3"]] | str:

@@ -49,10 +49,20 @@ from fedkd.data.ntu_rgbd_files import (
 from fedkd.data.ntu_rgbd_npz import npz_of, rows_of
 from fedkd.data.ntu_rgbd_pyskl import annotations_of, pickle_of
 from fedkd.data.ntu_rgbd_rgb import SUFFIX, colour_store, prepare_rgb, video_faults, videos_of
-from fedkd.data.release import check_settings, damaged, labelled, mask, prepared, remark_thin, require_view, rows
+from fedkd.data.release import (
+    check_settings,
+    damaged,
+    filmed,
+    labelled,
+    mask,
+    prepared,
+    remark_thin,
+    require_view,
+    rows,
+)
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.store import Progress, Store, place
-from fedkd.errors import UserError, remark
+from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
 PROTOCOLS = {60: ("x_sub", "x_view"), 120: ("x_sub", "x_set")}
@@ -121,7 +131,8 @@ class NtuRgbd:
         require_view(f"{self.name} {self.protocol}", self.view_names(), name)
         there, found = self._clips_there()
         clips, rgb = prepared(self.name, self._store(), there), self._colours()
-        found = self._filmed(found, rgb)
+        if self.rgb:
+            found = filmed(self.name, found, rgb)
         judge = TEST_CAMERA if self.protocol == "x_view" else name
 
         def split(view: str, role: Role) -> Clips:
@@ -217,19 +228,11 @@ class NtuRgbd:
         return there, names
 
     def _colours(self) -> Mapping[str, np.ndarray]:
-        """Prepared colours by their videos' names, where they are asked for."""
+        """Prepared colours by their clips' names, where they are asked for."""
         if not self.rgb:
             return {}
-        return prepared(self.name, colour_store(self.prepared_dir, self.side), videos_of(self.data_dir))
-
-    def _filmed(self, named: dict[str, Name], rgb: Mapping[str, np.ndarray]) -> dict[str, Name]:
-        """The clips that have colours, where these are asked for; of the others it is said how many."""
-        if not self.rgb:
-            return named
-        filmed = {stem: name for stem, name in named.items() if stem + SUFFIX in rgb}
-        if len(filmed) < len(named):
-            remark(f"ntu_rgbd: {len(named) - len(filmed)} of {len(named)} clips lack rgb")
-        return filmed
+        videos = prepared(self.name, colour_store(self.prepared_dir, self.side), videos_of(self.data_dir))
+        return {video.removesuffix(SUFFIX): colours for video, colours in videos.items()}
 
     def _named(self, there: Sequence[Path | Entry], without: set[str]) -> dict[str, Name]:
         """What the names of the clips with the chosen classes say."""
@@ -259,5 +262,5 @@ class NtuRgbd:
         )
         if not self.rgb:
             return skeletons
-        colours = rows(colour_store(self.prepared_dir, self.side), rgb, [stem + SUFFIX for stem in named])
+        colours = rows(colour_store(self.prepared_dir, self.side), rgb, list(named))
         return replace(skeletons, streams={**skeletons.streams, "rgb": colours})

@@ -50,10 +50,12 @@ from fedkd.data.nw_ucla_rgb import colour_store, film_faults, films, prepare_rgb
 from fedkd.data.release import (
     check_settings,
     event_id,
+    filmed,
     labelled,
     mask,
     prepared,
     refuse_broken,
+    refuse_same_id,
     remark_thin,
     require_view,
     rows,
@@ -167,10 +169,7 @@ class NwUcla:
         if not self.rgb:
             return recordings, {}
         rgb = prepared(self.name, colour_store(self.prepared_dir, self.side), films(folder.parent))
-        filmed = [r for r in recordings if r.name in rgb]
-        if len(filmed) < len(recordings):
-            remark(f"nw_ucla: {len(recordings) - len(filmed)} of {len(recordings)} clips lack rgb")
-        return filmed, rgb
+        return list(filmed(self.name, {r.name: r for r in recordings}, rgb).values()), rgb
 
     def _clips(self, recordings: Sequence[Recording], rgb: Mapping[str, np.ndarray]) -> Clips:
         """Prepared clips of one view, with their colours where they are asked for."""
@@ -242,9 +241,7 @@ def usable(folder: Path, duplicates: str, views: Sequence[str]) -> list[Recordin
             f"({PUBLISHED_AT}) or choose data.views."
         )
     remark_thin("nw_ucla", len(recordings), PUBLISHED_CLIPS, "clips", folder)
-    events = {r.event for r in recordings}
-    if len({_id(event) for event in events}) < len(events):
-        raise UserError(f"nw_ucla: two events of {folder} have the same opaque id; report this folder to fedkd.")
+    refuse_same_id("nw_ucla", (r.event for r in recordings))
     left_out = repeats(recordings) if duplicates == "drop" else {}
     return sorted((r for r in recordings if r.name not in left_out), key=lambda r: _id(r.event))
 

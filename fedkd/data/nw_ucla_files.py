@@ -21,7 +21,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
+from fedkd.data.read_once import read_once
 from fedkd.data.release import release_folder, single
 
 PUBLISHED_AT = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
@@ -77,18 +77,12 @@ def read_folder(folder: Path) -> tuple[tuple[Recording, ...], tuple[Broken, ...]
 
     About 1.5 s for the full set, so no prepared copy is kept on disk.
     """
-    stamp = []
-    for path in sorted(folder.glob("*.json")):
-        stat = path.stat()
-        stamp.append((path.name, stat.st_size, stat.st_mtime_ns))
-    return _read_files(str(folder), tuple(stamp))
+    return _read_files(sorted(folder.glob("*.json")))
 
 
-@lru_cache(maxsize=1)
-def _read_files(
-    folder: str, stamp: tuple[tuple[str, int, int], ...]
-) -> tuple[tuple[Recording, ...], tuple[Broken, ...]]:
-    read = [read_file(Path(folder, name)) for name, _, _ in stamp]
+@read_once
+def _read_files(paths: Sequence[Path]) -> tuple[tuple[Recording, ...], tuple[Broken, ...]]:
+    read = [read_file(path) for path in paths]
     return tuple(r for r in read if isinstance(r, Recording)), tuple(r for r in read if isinstance(r, Broken))
 
 

@@ -3,6 +3,7 @@
     check_settings("mine", protocol, PROTOCOLS, labels, frames)       # as the data set is made
     require_view("mine", self.view_names(), name)                     # then, for each view,
     refuse_broken("mine", folder, broken)
+    refuse_same_id("mine", (recording.event for recording in recordings))
     return labelled(View(...), share=self.labels, seed=seed)
 
 A data set's own are its files, its splits, and how a clip is prepared.
@@ -44,6 +45,7 @@ class Recording(Protocol):
 
 
 R = TypeVar("R", bound=Recording)
+C = TypeVar("C")
 
 
 def release_folder(dataset: str, data_dir: str | None, patterns: Sequence[str], published_at: str) -> Path:
@@ -62,10 +64,15 @@ def check_settings(dataset: str, protocol: str, protocols: Collection[str], labe
     """A UserError for a protocol the data set does not have, a share outside (0, 1], or clips of no length."""
     if protocol not in protocols:
         raise UserError(f"{dataset} has the protocols {', '.join(protocols)}, got {protocol!r}.")
-    if not 0 < labels <= 1:
-        raise UserError(f"{dataset} labels is a share in (0, 1], got {labels}.")
+    check_share(dataset, labels)
     if frames < 2:
         raise UserError(f"{dataset} needs at least 2 frames a clip, got {frames}.")
+
+
+def check_share(dataset: str, labels: float) -> None:
+    """A UserError for a share of labels outside (0, 1]."""
+    if not 0 < labels <= 1:
+        raise UserError(f"{dataset} labels is a share in (0, 1], got {labels}.")
 
 
 def require_view(dataset: str, views: Sequence[str], name: str) -> None:
@@ -132,6 +139,14 @@ def damaged(dataset: str, kept: Store, sources: Sequence[Source], *, without: Co
     return [Broken(name, reason) for name in kept.damaged() if name in names]
 
 
+def filmed(dataset: str, clips: Mapping[str, C], rgb: Collection[str]) -> dict[str, C]:
+    """Of clips by name those that have colours, which have the same names; of the others it is said how many."""
+    those = {name: clip for name, clip in clips.items() if name in rgb}
+    if len(those) < len(clips):
+        remark(f"{dataset}: {len(clips) - len(those)} of {len(clips)} clips lack rgb")
+    return those
+
+
 def rows(kept: Store, clips: Mapping[str, np.ndarray], names: Sequence[str]) -> Shaped[Tensor, "N ..."]:
     """Of a store's prepared clips those of these names, as a stream."""
     stream = np.empty((len(names), *kept.shape), kept.dtype)
@@ -170,6 +185,15 @@ def clips_of(dataset: str, events: Sequence[Mapping[str, R]], streams: Mapping[s
 def event_id(dataset: str, event: str) -> int:
     """The id under which every view knows an event."""
     return opaque_id(f"{dataset}/{event}")
+
+
+def refuse_same_id(dataset: str, events: Iterable[str], remedy: str = "remove the recordings of one of them") -> None:
+    """A UserError for two events, of whatever view and split, that have one id: they would be taken for one event."""
+    by_id: dict[int, str] = {}
+    for event in events:
+        other = by_id.setdefault(event_id(dataset, event), event)
+        if other != event:
+            raise UserError(f"{dataset}: the events {other} and {event} have the same id; {remedy}.")
 
 
 def single(values: ArrayLike) -> Float32[np.ndarray, "..."]:

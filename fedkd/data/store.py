@@ -5,9 +5,10 @@
     store.clips()["a1_s1_t1_depth"]            # a view of the array, read from disk when looked at
 
 `clips.npy` holds a row for each file; `index.json` says, for each row, the file's name, size and time, the
-row's CRC-32, or why there is no clip in it. Nothing is pickled. The index is written beside the old one and renamed,
-every few seconds: a `prepare` that is killed goes on where it stood. Where files come or go, the clips of those that
-stay are copied, for which the array is there twice for a while. A store of another recipe is made afresh.
+row's CRC-32, or why there is no clip in it. Nothing is pickled. The index is replaced at once, every few seconds: a
+`prepare` that is killed goes on where it stood. While one is at work, no other may be. Where files come or go, the
+clips of those that stay are copied, for which the array is there twice for a while. A store of another recipe is made
+afresh.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from jaxtyping import Shaped
 
 from fedkd.data.check import Broken
 from fedkd.errors import UserError
+from fedkd.files import holding, write_whole
 
 SAVE_SECONDS = 3.0
 
@@ -64,7 +66,7 @@ class Store:
     def prepare(self, paths: Sequence[Source], make: Make, progress: Progress) -> list[Broken]:
         """Make what is missing, out of date or damaged, and try broken ones anew; the sources that hold none.
 
-        A UserError where two sources have one name.
+        A UserError where two sources have one name, or another process prepares the same clips just now.
         """
         self._refuse_repeated(paths)
         try:
@@ -74,28 +76,8 @@ class Store:
                 f"prepared clips cannot lie in {self.folder}: {error.strerror}; set data.prepared_dir= to a folder "
                 "that can be written."
             ) from None
-        index = self._begin([self.named(path) for path in paths])
-        rows, clips = index["rows"], np.lib.format.open_memmap(self.folder / "clips.npy", mode="r+")
-        saved = time.monotonic()
-        damaged = set(self.damaged())
-        stale = [
-            path
-            for path in paths
-            if (name := self.named(path)) in damaged or not _fresh(rows[name], path) or rows[name]["broken"]
-        ]
-        for path in progress(stale, len(stale), self):
-            clip = make(path)
-            name = self.named(path)
-            entry = rows[name] | {"stamp": _stamp(path)}
-            if isinstance(clip, str):
-                rows[name] = {**entry, "broken": clip, "crc": None}
-            else:
-                clips[entry["row"]] = clip
-                rows[name] = {**entry, "broken": None, "crc": zlib.crc32(clip.tobytes())}
-            if time.monotonic() - saved > SAVE_SECONDS:
-                self._save(index, clips)
-                saved = time.monotonic()
-        self._save(index, clips)
+        with holding(self.folder, f"another `prepare` is at work in {self.folder}; wait for it, or end it."):
+            self._make(paths, make, progress)
         return self.broken(paths)
 
     def begun(self) -> list[str]:
@@ -140,6 +122,30 @@ class Store:
                     "remove one of them."
                 )
 
+    def _make(self, paths: Sequence[Source], make: Make, progress: Progress) -> None:
+        index = self._begin([self.named(path) for path in paths])
+        rows, clips = index["rows"], np.lib.format.open_memmap(self.folder / "clips.npy", mode="r+")
+        saved = time.monotonic()
+        damaged = set(self.damaged())
+        stale = [
+            path
+            for path in paths
+            if (name := self.named(path)) in damaged or not _fresh(rows[name], path) or rows[name]["broken"]
+        ]
+        for path in progress(stale, len(stale), self):
+            clip = make(path)
+            name = self.named(path)
+            entry = rows[name] | {"stamp": _stamp(path)}
+            if isinstance(clip, str):
+                rows[name] = {**entry, "broken": clip, "crc": None}
+            else:
+                clips[entry["row"]] = clip
+                rows[name] = {**entry, "broken": None, "crc": zlib.crc32(clip.tobytes())}
+            if time.monotonic() - saved > SAVE_SECONDS:
+                self._save(index, clips)
+                saved = time.monotonic()
+        self._save(index, clips)
+
     def _begin(self, names: Sequence[str]) -> dict[str, Any]:
         """The index as it stands; where other files are there, or none yet, a new one over the clips that stay."""
         index = self._index()
@@ -177,9 +183,7 @@ class Store:
 
     def _save(self, index: Mapping[str, Any], clips: np.memmap) -> None:
         clips.flush()
-        new = self.folder / "index.json.new"
-        new.write_text(json.dumps(index))
-        os.replace(new, self.folder / "index.json")
+        write_whole(self.folder / "index.json", json.dumps(index).encode())
 
 
 def _stamp(path: Source) -> list[int]:

@@ -21,8 +21,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.release import check_share, event_id, refuse_same_id
 from fedkd.errors import UserError
-from fedkd.seeding import generator, opaque_id
+from fedkd.seeding import generator
 from fedkd.types import Clips, View
 
 WORLD = 0
@@ -41,7 +42,8 @@ class Tiny:
     joints       J of "skeleton" [N T J 3] and "pose2d" [N T J 2]; 20 or 25 where clips are augmented.
     channels     C of "imu" [N T C].
     noise        its standard deviation, where the movements' is about 1.
-    broken_view  this view's recordings cannot be read: to see how a run goes on without them.
+    broken_view  this view's recordings cannot be read: to see how a run goes on without them. A fault for tests, which
+                 stays a setting because a run's hosts, other processes and machines too, make the data from its YAML.
     """
 
     views: int = 3
@@ -68,8 +70,9 @@ class Tiny:
             raise UserError(
                 f"tiny needs a test clip of each of its {self.num_classes} classes, got tests={self.tests}."
             )
-        if not 0 < self.labels <= 1:
-            raise UserError(f"tiny labels is a share in (0, 1], got {self.labels}.")
+        check_share(self.name, self.labels)
+        events = (event for split in ("train", "valid", "test", "lab") for event in self._events(split))
+        refuse_same_id(self.name, events, "ask for fewer data.clips or data.tests")
         if self.broken_view is not None and self.broken_view not in self.view_names():
             raise UserError(f"tiny has the views {', '.join(self.view_names())}, got broken_view={self.broken_view}.")
 
@@ -105,7 +108,7 @@ class Tiny:
     def _filmed(self, split: str, view: str) -> Clips:
         """What one view saw of a split's events, which all views saw."""
         num_events = self._num_events(split)
-        ids, order = torch.tensor([opaque_id(f"tiny/{split}/{event}") for event in range(num_events)]).sort()
+        ids, order = torch.tensor([event_id(self.name, event) for event in self._events(split)]).sort()
         labels = order % self.num_classes  # as many of each class
         begun = torch.rand(num_events, generator=generator(WORLD, "begun", split))[order]
         body = self._movements(labels, begun)  # N T J 3
@@ -116,6 +119,9 @@ class Tiny:
         worn = torch.randn(self.joints * 3, self.channels, generator=generator(WORLD, "worn", view))
         imu = skeleton.flatten(2) @ worn / math.sqrt(self.joints * 3)
         return Clips(ids, labels, {"skeleton": skeleton, "pose2d": skeleton @ picture, "imu": imu})
+
+    def _events(self, split: str) -> list[str]:
+        return [f"{split}/{number}" for number in range(self._num_events(split))]
 
     def _num_events(self, split: str) -> int:
         if split == "test" and self.tests is not None:

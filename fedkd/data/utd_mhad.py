@@ -41,6 +41,7 @@ from fedkd.data.release import (
     mask,
     recorded_by_all,
     refuse_broken,
+    refuse_same_id,
     remark_thin,
     require_view,
 )
@@ -200,6 +201,7 @@ def usable(folder: Path, modality: str) -> tuple[Recording, ...]:
     """The folder's clips of a modality; a folder that is broken or has none is refused, a thin one named."""
     recordings, broken = read_folder(folder)
     refuse_broken("utd_mhad", folder, broken)
+    refuse_same_id("utd_mhad", (r.event for of_one in recordings.values() for r in of_one))
     clips = recordings[modality]
     if not clips:
         raise UserError(

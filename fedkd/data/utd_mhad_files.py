@@ -21,7 +21,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedkd.data.check import Broken
+from fedkd.data.read_once import read_once
 from fedkd.data.release import release_folder, single
 from fedkd.skeleton import UTD_MHAD_TO_KINECT_V1
 
@@ -82,22 +82,14 @@ def folder_of(data_dir: str | None) -> Path:
 
 def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
     """modality -> its clips in name order, and the files that are none; read once while the files stay the same."""
-    stamp = []
-    for modality, name in FOLDERS.items():
-        for path in sorted((folder / name).glob("*.mat")):
-            stat = path.stat()
-            stamp.append((modality, path.name, stat.st_size, stat.st_mtime_ns))
-    return _read_files(str(folder), tuple(stamp))
+    return _read_files(path for name in FOLDERS.values() for path in sorted((folder / name).glob("*.mat")))
 
 
-@lru_cache(maxsize=1)
-def _read_files(
-    folder: str, stamp: tuple[tuple[str, str, int, int], ...]
-) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
-    files = [(modality, Path(folder, FOLDERS[modality], name)) for modality, name, _, _ in stamp]
+@read_once
+def _read_files(paths: Sequence[Path]) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
     read: list[Recording | Broken] = []
-    for modality in FOLDERS:
-        once, repeated = told_apart([path for m, path in files if m == modality], modality)
+    for modality, folder in FOLDERS.items():
+        once, repeated = told_apart([path for path in paths if path.parent.name == folder], modality)
         read += [*(read_file(path, modality) for path in once), *repeated]
     clips = {m: tuple(r for r in read if isinstance(r, Recording) and r.modality == m) for m in FOLDERS}
     return clips, tuple(r for r in read if isinstance(r, Broken))

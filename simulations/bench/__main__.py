@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedkd.record import environment
+from fedkd.environment import environment
 from simulations.bench.job import SMALL, TINY, Job, dry
 from simulations.bench.measure import CONTENDERS, Run, measure
 from simulations.bench.out import add_out

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from fedkd.assemble import student_course
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from fedkd.seeding import seed_of
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from fedkd.record import environment
+from fedkd.environment import environment
 from simulations.bench.out import add_out
 from simulations.bench.table import as_markdown, on_screen, spread
 from simulations.emulated.fleet import SERVER, Fleet

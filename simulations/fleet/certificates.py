@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedkd.errors import UserError
-from fedkd.record import write_whole
-from simulations.fleet.keys import write_private
+from fedkd.files import write_whole
 
 AUTHORITY_DAYS = 3650
 _LOCAL = ("localhost", "127.0.0.1")
@@ -134,4 +133,4 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_whole(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), durable=True, private=True)

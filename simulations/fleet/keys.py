@@ -5,7 +5,6 @@ Flower's SuperNode signs every request with it (flwr.supercore.primitives.asymme
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fedkd.errors import UserError
-from fedkd.record import write_whole
+from fedkd.files import write_whole
 
 
 def make_key(path: Path, comment: str) -> bool:
@@ -26,7 +25,8 @@ def make_key(path: Path, comment: str) -> bool:
     made = not path.exists()
     if made:
         pair = ec.generate_private_key(ec.SECP384R1())
-        write_private(path, pair.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        private = pair.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        write_whole(path, private, durable=True, private=True)
     half = path.with_name(path.name + ".pub")
     if made or not half.exists():
         try:
@@ -43,16 +43,3 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(pair, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{path} holds another kind of key than ECDSA")
     return pair
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, at no moment otherwise; whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(path.name + ".part")
-    draft.unlink(missing_ok=True)  # of one who was interrupted
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(draft, path)

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fedkd.environment import environment
 from fedkd.errors import UserError
-from fedkd.record import environment, write_whole
+from fedkd.files import write_whole
 
 GATE_PORT = 9092
 LINK_PORT = 8000

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedkd.errors import UserError
-from fedkd.record import write_whole, writing_to
+from fedkd.files import write_whole, writing_to
 from simulations.fleet.certificates import (
     AUTHORITY_DAYS,
     days_left,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkd.errors import UserError
-from fedkd.record import at_work, write_whole
+from fedkd.files import held, write_whole
 from simulations.fleet.kit import load_kit
 from simulations.flwr_command import (
     environment,
@@ -86,7 +86,7 @@ class FleetCommand:
             listed = self("ls", "fleet", "--run-id", run_id, "--format", "json")
             if not is_under_way(listed):
                 return said, listed
-            if folder.exists() and not at_work(folder):
+            if folder.exists() and not held(folder):
                 time.sleep(A_MOMENT)  # it may just be over
                 return said, self("ls", "fleet", "--run-id", run_id, "--format", "json")
 

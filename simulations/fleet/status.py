@@ -12,7 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from fedkd.errors import UserError
-from fedkd.results import human_bytes, human_seconds, load
+from fedkd.results import load
+from fedkd.words import human_bytes, human_seconds
 from simulations.fleet.kit import Kit
 from simulations.fleet.link import Node, nodes
 from simulations.fleet.place import LAST_RUN, FleetCommand

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from fedkd.data.contact_sheet import write_contact_sheet
 from fedkd.data.labelled import keep_labels, refuse_degenerate
+from fedkd.data.release import check_share, event_id, refuse_same_id
 from fedkd.data.synthetic.actions import ACTIONS
 from fedkd.data.synthetic.camera import Camera, camera, looking, project, seen_from
 from fedkd.data.synthetic.chance import Chance
@@ -22,7 +23,7 @@ from fedkd.data.synthetic.renderer import film
 from fedkd.data.synthetic.room import Room, room
 from fedkd.data.synthetic.sensors import imu, pose2d, skeleton
 from fedkd.errors import UserError
-from fedkd.seeding import generator, opaque_id
+from fedkd.seeding import generator
 from fedkd.types import Clips, View
 
 SKELETON_FRAMES = 32
@@ -74,14 +75,13 @@ class Synthetic:
                 f"synthetic data needs 2 or more views, 16 or more pixels and 2..{FRAMES} frames, "
                 f"got views={self.views} size={self.size} frames={self.frames}."
             )
-        if not 0 < self.labels <= 1:
-            raise UserError(f"data.labels is a share of the training clips, above 0 and up to 1, got {self.labels}.")
+        check_share(self.name, self.labels)
         for split in FIRST_SUBJECT:
             subjects, trials = self._counts(split)
             if not (1 <= subjects <= 100 and 1 <= trials <= 99):
                 raise UserError(f"data.{split}_subjects is 1..100 and {split}_trials 1..99, got {subjects}, {trials}.")
-        ids = [self._id(key) for split in FIRST_SUBJECT for key in self._events(split)]
-        assert len(set(ids)) == len(ids), f"two events of world {self.world_seed} share an id: take another world_seed"
+        events = (self._event(key) for split in FIRST_SUBJECT for key in self._events(split))
+        refuse_same_id(self.name, events, "take another data.world_seed")
 
     def view_names(self) -> tuple[str, ...]:
         """The cameras, v01 first."""
@@ -130,9 +130,12 @@ class Synthetic:
         keys = itertools.product(people, range(len(self.classes)), range(1, trials + 1))
         return sorted(keys, key=self._id)
 
-    def _id(self, key: Key) -> int:
+    def _event(self, key: Key) -> str:
         subject, action, trial = key
-        return opaque_id(f"synthetic/{self.world_seed}/s{subject:02d}/a{action + 1:02d}/e{trial:02d}")
+        return f"{self.world_seed}/s{subject:02d}/a{action + 1:02d}/e{trial:02d}"
+
+    def _id(self, key: Key) -> int:
+        return event_id(self.name, self._event(key))
 
     def _clips(self, keys: Sequence[Key], rows: Sequence[Mapping[str, np.ndarray]]) -> Clips:
         """Clips from one row of streams for each event."""

@@ -37,7 +37,6 @@ class Event:
     performer: Subject
     joints: Float[np.ndarray, "T 25 3"]
     stool: Float[np.ndarray, "3"]
-    heading: float
 
 
 def perform(world_seed: int, person: int, action: int, trial: int) -> Event:
@@ -51,7 +50,7 @@ def perform(world_seed: int, person: int, action: int, trial: int) -> Event:
     seat = np.array(
         [0.0, -0.44 * who.leg, who.ankle_height + 0.525 * who.leg]
     )  # where `sit_down` ends, for this subject's legs
-    return Event(who, _placed(joints, heading, place), _placed(seat, heading, place), heading)
+    return Event(who, _placed(joints, heading, place), _placed(seat, heading, place))
 
 
 def _manner_of_trial(world_seed: int, person: int, action: int, trial: int) -> Manner:

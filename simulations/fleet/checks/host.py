@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import httpx
 
-from fedkd.config import build, load
+from fedkd.build import build
+from fedkd.config import load
 from fedkd.errors import UserError
 from simulations.fleet.checks.finding import Finding
 from simulations.fleet.keys import read_key
