@@ -155,6 +155,14 @@ def test_wrong_folders_and_settings_are_one_sentence(root: Path) -> None:
         Hmdb51(data_dir=str(root), side=0).prepare(quietly)
 
 
+def test_videos_that_lie_in_no_class_are_one_sentence(root: Path) -> None:
+    for path in sorted((root / "hmdb51").glob("*/*.avi")):
+        (root / "hmdb51" / "videos").mkdir(exist_ok=True)
+        path.rename(root / "hmdb51" / "videos" / path.name)
+    with pytest.raises(UserError, match=r"finds videos in .*hmdb51/videos, and none in a folder of one of its 51"):
+        Hmdb51(data_dir=str(root), prepared_dir=str(root / "kept")).prepare(quietly)
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="FEDKD_DATA has no hmdb51")
 def test_real_clips_are_prepared(tmp_path: Path) -> None:
     data = Hmdb51(prepared_dir=str(tmp_path), frames=8, side=56)

@@ -413,6 +413,9 @@ class TestPyskl:
             write_pickle(tmp_path, []).write_bytes(pickle.dumps(content))
             with pytest.raises(UserError, match="holds no list 'annotations'"):
                 data.check()
+        write_pickle(tmp_path, [])
+        with pytest.raises(UserError, match="its list 'annotations' holds no clip"):
+            data.prepare(quietly)
 
 
 def arrays(root: Path, file: str, num_classes: int = 60, frames: int = 20) -> dict[str, np.ndarray]:

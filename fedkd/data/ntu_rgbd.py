@@ -120,9 +120,10 @@ class NtuRgbd:
         """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
         require_view(f"{self.name} {self.protocol}", self.view_names(), name)
         there, found = self._clips_there()
-        clips, rgb = prepared(self.name, self._store(), there), self._colours()
-        found = self._filmed(found, rgb)
         judge = TEST_CAMERA if self.protocol == "x_view" else name
+        taken = [stem for stem, n in found.items() if n.view in (name, judge)]
+        clips, rgb = prepared(self.name, self._store(), there, taken), self._colours(taken)
+        found = self._filmed(found, rgb)
 
         def split(view: str, role: Role) -> Clips:
             stems = [stem for stem, n in found.items() if n.view == view and self._role(n) == role]
@@ -216,11 +217,12 @@ class NtuRgbd:
         remark_thin(self.name, len(names), PUBLISHED_CLIPS[self.num_classes], "clips", self._place())
         return there, names
 
-    def _colours(self) -> Mapping[str, np.ndarray]:
+    def _colours(self, taken: Sequence[str]) -> Mapping[str, np.ndarray]:
         """Prepared colours by their videos' names, where they are asked for."""
         if not self.rgb:
             return {}
-        return prepared(self.name, colour_store(self.prepared_dir, self.side), videos_of(self.data_dir))
+        store, filmed = colour_store(self.prepared_dir, self.side), [stem + SUFFIX for stem in taken]
+        return prepared(self.name, store, videos_of(self.data_dir), filmed)
 
     def _filmed(self, named: dict[str, Name], rgb: Mapping[str, np.ndarray]) -> dict[str, Name]:
         """The clips that have colours, where these are asked for; of the others it is said how many."""
