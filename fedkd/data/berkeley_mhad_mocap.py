@@ -19,7 +19,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from fedkd.data.berkeley_mhad_files import FILES, who
+from fedkd.data.berkeley_mhad_files import recorded, who
 from fedkd.data.bvh import positions
 from fedkd.data.check import Broken
 
@@ -53,7 +53,7 @@ class Pose:
 
 def read_mocap(folder: Path) -> tuple[tuple[Pose, ...], tuple[Broken, ...]]:
     """The clips in name order, and the files that are none; read once as long as the files stay the same."""
-    paths = sorted(folder.glob(FILES["mocap"]))
+    paths = recorded(folder, "mocap")
     return _read_files(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
 
 

@@ -35,6 +35,7 @@ from torch import Tensor
 from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.ntu_rgbd_files import (
     ACTIONS,
+    FOLDERS,
     JOINTS,
     PUBLISHED_CLIPS,
     TRAINING_SUBJECTS,
@@ -42,6 +43,7 @@ from fedkd.data.ntu_rgbd_files import (
     Entry,
     Name,
     files_of,
+    in_both_folders,
     name_of,
     read_file,
     usable,
@@ -153,6 +155,8 @@ class NtuRgbd:
         names = sorted(self._named(there, {Path(fault.name).stem for fault in broken}).values(), key=lambda n: n.action)
         listed = len(files_of(self.data_dir)) - len(there) if self.source == "skeletons" else 0
         notes = [f"{listed} clips are on the authors' list of missing skeletons and left out"] if listed else []
+        if self.source == "skeletons" and (twice := len(in_both_folders(self.data_dir))):
+            notes.append(f"{twice} clips lie in both {' and '.join(FOLDERS)}, alike, and are taken once")
         if unread:
             notes.append(f"{len(unread)} of {len(there)} clips are not prepared: `fedkd data prepare ntu_rgbd`")
         videos, waiting = video_faults(self._folder(), self.prepared_dir, self.side)
