@@ -26,7 +26,8 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
+from fedkd.mirrors import unmirrored
 from fedkd.ranges import refuse_out_of_range
 
 TRUSTED = ("fedkd.", "strategies.", "clients.", "simulations.", "torch.nn.", "torchvision.models.")
@@ -53,6 +54,11 @@ def _load(overrides: tuple[str, ...], _data: str | None) -> DictConfig:
         if cfg.speak_after is None:
             cfg.speak_after = max(1, min(FIRST_WORD, cfg.rounds - 1))
         OmegaConf.resolve(cfg)
+        if changed := unmirrored(cfg):
+            remark(
+                f"classes of {cfg.data._target_.rpartition('.')[2]} are mirror images of one another, so that "
+                f"{' and '.join(changed)} see none (data.mirrors=true lets them)"
+            )
     OmegaConf.set_readonly(cfg, True)
     _check(cfg)
     return cfg

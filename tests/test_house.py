@@ -21,7 +21,7 @@ FLOORS = [
     {"losses", "consensus", "privacy", "metrics"},
     {"models", "data"},
     {"learn"},
-    {"wire", "config", "ranges", "record", "assemble", "results", "plots", "report", "sealed"},
+    {"wire", "config", "ranges", "mirrors", "record", "assemble", "results", "plots", "report", "sealed"},
 ]
 APART = ({"losses", "consensus", "privacy", "metrics"}, {"models", "data"})
 """Neighbours on one floor that must not import each other."""
