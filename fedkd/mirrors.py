@@ -27,7 +27,7 @@ def unmirrored(cfg: DictConfig) -> list[str]:
         return []
     nets = {"student": cfg.student, "teacher": cfg.teacher}
     nets |= {f"{group}.{name}": node for group in ("students", "assistants") for name, node in cfg[group].items()}
-    return [name for name, node in nets.items() if _changed(node)]
+    return [name for name, node in nets.items() if isinstance(node, DictConfig) and _changed(node)]
 
 
 def _changed(node: DictConfig) -> bool:

@@ -142,7 +142,7 @@ def test_known_attitudes(angles: tuple, up: tuple, north: tuple) -> None:
 
 
 def test_androids_own_formula_gives_the_angles_back() -> None:
-    """R is (east, north, up) along the phone's axes: azimuth atan2(R01, R11), pitch asin(-R21), roll atan2(-R20, R22)."""
+    """R is east, north, up along the phone's axes: azimuth atan2(R01, R11), pitch asin(-R21), roll atan2(-R20, R22)."""
     chance = np.random.default_rng(0)
     angles = np.stack([chance.uniform(-180, 180, 99), chance.uniform(-89, 89, 99), chance.uniform(-180, 180, 99)], 1)
     up, north = up_and_north(angles).transpose(1, 0, 2)

@@ -262,7 +262,9 @@ class TestProtocols:
         again.parent.mkdir()
         again.write_bytes(first.read_bytes())
         data = opened(tmp_path)
-        assert len(data.check().clips) == 54 and first in files_of(str(tmp_path)) and again not in files_of(str(tmp_path))
+        assert (
+            len(data.check().clips) == 54 and first in files_of(str(tmp_path)) and again not in files_of(str(tmp_path))
+        )
         note = "1 clips lie in both nturgb+d_skeletons and nturgb+d_skeletons120, alike, and are taken once"
         assert note in data.check().notes and len(data.view("v01", 0).train) == 12
         again.write_bytes(first.read_bytes().replace(b" 2\n", b" 1\n", 1))

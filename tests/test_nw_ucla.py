@@ -26,7 +26,7 @@ from test_video import greys, write_video
 
 import fedkd
 from fedkd.assemble import student_course
-from fedkd.config import build, load
+from fedkd.config import build, load, source
 from fedkd.data.check import render
 from fedkd.data.labelled import keep_labels
 from fedkd.data.nw_ucla import NwUcla, subject_roles
@@ -37,9 +37,10 @@ from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.skeleton_augment import SkeletonAugment, mirrored, rotations
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
+from fedkd.results import load as read
 from fedkd.seeding import generator
 from fedkd.types import UNKNOWN, Clips, View
-from simulations.cli import main
+from simulations.cli import main, run_one
 
 CONF = Path(fedkd.__file__).parent / "conf" / "data"
 PILOT: dict[str, Any] = {"test_subjects": [8, 9, 10], "history": [1, 2, 3, 5]}
@@ -693,6 +694,17 @@ class TestDepth:
         clips = train.streams[course.modality]
         net = course.make(tuple(clips.shape[1:]), 10)
         assert net(course.augment(clips, torch.Generator())).shape == (21, 10)
+
+    def test_the_focal_channel_system_runs_on_it(self, folder: Path) -> None:
+        write_depth(folder, (folder / "nw_ucla" / "all_sqe").glob("*_v0[12].json"))
+        self.data(folder).prepare(quietly)
+        [line] = [line for line in source("experiment/focal_channel").splitlines() if "N-UCLA's depth" in line]
+        words = line.partition("pictures:")[2].replace("'", "").split()
+        small = ["data.views=[v01,v02]", "rounds=1", "evaluate_every=1", "teaching.rounds=1", "data.frames=8"]
+        places = [f"data_dir={folder}", f"data.prepared_dir={folder}/kept", f"results_dir={folder}/results"]
+        run = run_one(["experiment=focal_channel", *words, *small, *places, "place.workers=1"])
+        summary = read(run).summary
+        assert summary["status"] == "finished" and summary["suspects"] == []
 
     def test_faults_are_named(self, folder: Path) -> None:
         write_depth(folder, (folder / "nw_ucla" / "all_sqe").glob("a01_s0[12]_*"))

@@ -2,13 +2,14 @@
 
     up, north = up_and_north(np.array([[359.0, -80.0, 5.0]]))[0]          # both of length 1, along the phone's axes
 
-The angles are those of `SensorManager.getOrientation` (https://developer.android.com/reference/android/hardware/
-SensorManager, whose source has pitch = asin(-up_y) and roll = atan2(-up_x, up_z)). The phone's x points right, y to its
-top edge, z out of the screen. Azimuth is a turn about -z, from magnetic north over east; pitch, within 90 degrees, one
-about -x: the top edge goes down; roll one about y: the right edge goes down (a sentence there says the left one, its
-source and "about the y axis" the right). So v, along the phone's axes, is Rz(-azimuth) Rx(-pitch) Ry(roll) v along east,
-north and up, and that matrix' last rows are north and up along the phone's axes. The sensor TYPE_ORIENTATION, which
-Android gave up, turns about the same axes in another order, and has pitch within 180 and roll within 90 degrees.
+The angles are those of `SensorManager.getOrientation`
+(https://developer.android.com/reference/android/hardware/SensorManager), whose source has pitch = asin(-up_y) and
+roll = atan2(-up_x, up_z). The phone's x points right, y to its top edge, z out of the screen. Azimuth is a turn about
+-z, from magnetic north over east; pitch, within 90 degrees, one about -x: the top edge goes down; roll one about y:
+the right edge goes down (a sentence there says the left one, its source and "about the y axis" the right). So v, along
+the phone's axes, is Rz(-azimuth) Rx(-pitch) Ry(roll) v along east, north and up, and that matrix' last rows are north
+and up along the phone's axes. The sensor TYPE_ORIENTATION, which Android gave up, turns about the same axes in another
+order, and has pitch within 180 and roll within 90 degrees.
 
 Angles are no numbers to reckon with: 359 and 1 degrees are 2 apart, and near pitch 90 azimuth and roll turn on the spot.
 These vectors move as the phone does. They turn, when the phone is mounted otherwise, as what its accelerometer and its

@@ -6,9 +6,10 @@
 Views cam1..cam4 have "rgb" uint8 [N 8 S S 3]; "phone" has "imu" [N F 4 3] (acceleration in g, turning in radians a
 second, and of its attitude what is up and where north is, of length 1: `fedkd.data.attitude`), "watch" has "imu"
 [N F 1 3] (acceleration in g). These two differ in shape, so a strategy that averages nets or pools clips takes one of
-them, or, with `together`, both as one view, "body", whose "imu" is [N F 5 3] in the order of `SENSORS`. Pooled (`strategy=central`), it lies beside each camera's clip of the
-event: the paper's setting, in which a teacher that sees the sensors guides a student that sees the video. `fedkd data
-prepare mmact` reads everything once: at the default size some 11 GB on disk, of which a camera takes 2.8 GB of memory.
+them, or, with `together`, both as one view, "body", whose "imu" is [N F 5 3] in the order of `SENSORS`. Pooled
+(`strategy=central`), it lies beside each camera's clip of the event: the paper's setting, in which a teacher that sees
+the sensors guides a student that sees the video. `fedkd data prepare mmact` reads everything once: at the default size
+some 11 GB on disk, of which a camera takes 2.8 GB of memory.
 Files and faults: `fedkd.data.mmact_files`.
 
 Protocols (the paper's four; which subjects, cameras, scenes and sessions they are is told by public code only)

@@ -8,9 +8,9 @@ scenes, up to five sessions. All below `trimmed`, wherever the archives were unp
   readme is the one official description of the folders, has ``cam<n>/subject<n>/...``, so either order is read;
 * ``<sensor>/subject<n>/scene<n>/session<n>/<action>.csv``: acc_phone_clip and acc_watch_clip (100 Hz, m/s^2), gyro_clip
   and orientation_clip of the phone (50 Hz; azimuth, pitch, roll, here turned into what is up and where north is:
-  `fedkd.data.attitude`). [RECON] that these three are Android's `getOrientation` in degrees: neither unit nor definition
-  is told, so a reading that cannot be that is refused. The phone is in the right pocket of the trousers, the watch on
-  the right wrist. A row is ``20181016_13:33:45.170,x,y,z``; a first line of names may or may not be there.
+  `fedkd.data.attitude`). [RECON] that these are Android's `getOrientation` in degrees: neither unit nor definition is
+  told, so a reading that cannot be that is refused. The phone is in the right pocket of the trousers, the watch on the
+  right wrist. A row is ``20181016_13:33:45.170,x,y,z``; a first line of names may or may not be there.
 
 The file's name is the label, and there are 35 names. The paper's 37 classes, which are meant here, tell
 "talking_on_phone" and "using_phone" at the desk (scene 3) from those elsewhere; programs with 35 classes take the names
@@ -147,7 +147,9 @@ def attitude(path: Path) -> Float[np.ndarray, "256 2 3"] | str:
         return read
     seconds, angles = read
     if np.abs(angles).max() > 360 or np.abs(angles[:, 1]).max() > 90:
-        return "its azimuth, pitch and roll are not within 360, 90 and 360 degrees, as Android's getOrientation has them"
+        return (
+            "its azimuth, pitch and roll are not within 360, 90 and 360 degrees, as Android's getOrientation has them"
+        )
     if np.abs(angles).max() <= 2 * np.pi:
         return "its angles never leave 2 pi: they seem to be radians, degrees are expected"
     vectors = up_and_north(angles).reshape(-1, 6)

@@ -26,7 +26,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +175,7 @@ def _alike(one: Path, other: Path) -> bool:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _same_bytes(one: Path, other: Path, stamp: tuple[tuple[int, int], ...]) -> bool:
     return one.read_bytes() == other.read_bytes()
 

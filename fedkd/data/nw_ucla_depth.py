@@ -6,9 +6,9 @@ measured, beside the ``_rgb.jpg`` of the same n, whose time differs by some mill
 ``_depth_vis.jpg``, made to be looked at, is not read.
 
 In what unit the values count is written nowhere, and no file was at hand to find out. So every clip is measured by
-itself: the median of what was measured in it is grey 128, and the span from its 1st to its 99th percentile is 127 greys,
-so that all between them keeps its order. (Not the median absolute deviation: half of a picture and more is a wall at one
-distance.) Nearer is brighter, as in UTD-MHAD's clips. What is lost is how far away, and how deep, the whole scene is.
+itself: the median of what was measured in it is grey 128, and the span from its 1st to its 99th percentile is 127
+greys, so that all between them keeps its order. (Not the median absolute deviation: half of a picture and more may be
+one wall.) Nearer is brighter, as in UTD-MHAD's clips. What is lost is how far away, and how deep, a whole scene is.
 The release does not cut the background away: the room is seen, the centre square of it, not the person alone.
 """
 
