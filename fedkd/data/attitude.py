@@ -11,7 +11,7 @@ the phone's axes, is Rz(-azimuth) Rx(-pitch) Ry(roll) v along east, north and up
 and up along the phone's axes. The sensor TYPE_ORIENTATION, which Android gave up, turns about the same axes in another
 order, and has pitch within 180 and roll within 90 degrees.
 
-Angles are no numbers to reckon with: 359 and 1 degrees are 2 apart, and near pitch 90 azimuth and roll turn on the spot.
+Angles are no numbers to reckon with: 359 and 1 degrees are 2 apart, and near pitch 90 azimuth and roll turn on a spot.
 These vectors move as the phone does. They turn, when the phone is mounted otherwise, as what its accelerometer and its
 gyroscope measure, so that all of a clip's vectors may be turned together (`fedkd.data.skeleton_augment`).
 """
