@@ -728,6 +728,6 @@ class TestReal:
         assert data.prepare(quietly) == []
         with pytest.warns(Remark, match="clips lack rgb"), pytest.raises(UserError, match="got 1: give it more"):
             data.view("v01", 0)
-        clip = data._colours()["S001C001P001R001A001_rgb"]
+        clip = data._colours(["S001C001P001R001A001"])["S001C001P001R001A001_rgb"]
         assert clip.shape == (16, 56, 56, 3) and clip.std() > 20 and (clip[0] != clip[-1]).any()
         assert len(data.check().clips) >= 9 and not data.check().pictures
