@@ -23,7 +23,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
+from fedkd.mirrors import unmirrored
 from fedkd.rules import refuse_other_kinds, refuse_unworkable
 
 FIRST_WORD = 5
@@ -50,6 +51,11 @@ def _load(overrides: tuple[str, ...], _environment: tuple[str | None, ...]) -> D
         if cfg.speak_after is None:
             cfg.speak_after = max(1, min(FIRST_WORD, cfg.rounds - 1))
         OmegaConf.resolve(cfg)
+        if changed := unmirrored(cfg):
+            remark(
+                f"classes of {cfg.data._target_.rpartition('.')[2]} are mirror images of one another, so that "
+                f"{' and '.join(changed)} see none (data.mirrors=true lets them)"
+            )
     OmegaConf.set_readonly(cfg, True)
     refuse_unworkable(cfg)
     return cfg

@@ -4,11 +4,15 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import test_berkeley_mhad
+import test_ntu_rgbd
+import test_nw_ucla
 from test_utd_mhad import write_clip
 from tiny import JOB, only_folder, run, summary
 
@@ -50,6 +54,38 @@ def test_a_missing_data_folder(capsys: pytest.CaptureFixture, tmp_path: Path) ->
         capsys, "run", "experiment=nw_ucla_10", f"data_dir={tmp_path}/no", f"results_dir={tmp_path}", "place.workers=1"
     )
     assert said.count("nw_ucla finds no all_sqe") == 1, "all three views say it"
+
+
+def write_ntu(root: Path) -> None:
+    test_ntu_rgbd.write_release(root, performers=(1,), actions=(1,))
+
+
+def write_berkeley(root: Path) -> None:
+    test_berkeley_mhad.write_clip(root, "h01", 1, 1, 1)
+
+
+def write_nw_ucla(root: Path) -> None:
+    test_nw_ucla.write_clip(root, 1, 1, 0, "v01")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "inside"),
+    [
+        ("ntu_rgbd", write_ntu, "nturgb+d_skeletons"),
+        ("nw_ucla", write_nw_ucla, "all_sqe"),
+        ("berkeley_mhad", write_berkeley, "Accelerometer"),
+    ],
+)
+def test_a_folder_one_level_too_high_or_too_deep(
+    capsys: pytest.CaptureFixture, tmp_path: Path, name: str, write: Callable[[Path], None], inside: str
+) -> None:
+    root = tmp_path / "data"
+    write(root)
+    for place in (tmp_path, root / name, root / name / inside, root / "nowhere"):
+        for verb in ("check", "prepare") if name != "berkeley_mhad" else ("check",):
+            said = fails(capsys, "data", verb, name, f"data_dir={place}", f"data.prepared_dir={tmp_path}/kept")
+            assert f"{name} finds no {inside}" in said and f" in {place}/{name}: set data_dir=" in said
+    assert main(["data", "check", name, f"data_dir={root}", f"data.prepared_dir={tmp_path}/kept"]) == 0
 
 
 @pytest.mark.filterwarnings("ignore::fedkd.errors.Remark")

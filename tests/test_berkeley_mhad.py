@@ -236,6 +236,22 @@ def test_the_check_counts_every_modality_that_is_there(whole: Path) -> None:
     assert report.views == (*SENSORS, "mocap") and ["no kinect" in note for note in report.notes] == [True]
 
 
+def test_t_poses_and_backgrounds_are_no_actions_and_counted(whole: Path) -> None:
+    """Named as in the release's Time_stamps: one T-pose and two backgrounds a subject."""
+    release = whole / "berkeley_mhad"
+    pose = release / "Mocap" / "SkeletalData" / "skl_s01_a01_r01.bvh"
+    for name in ("s01_t-pose", "s12_t-pose", "s01_b01", "s01_b02"):
+        pose.with_stem(f"skl_{name}").write_bytes(pose.read_bytes())
+    (release / "Accelerometer" / "Shimmer02" / "acc_h02_s01_t-pose.txt").write_text("1 0 0 1309539264.1\n")
+    data = BerkeleyMhad(data_dir=str(whole), views=["h02", "mocap"])
+    report = data.check()
+    assert not report.broken and sum(clip.view == "mocap" for clip in report.clips) == 28
+    assert "5 files are of T-poses and backgrounds, no actions, and left out" in report.notes
+    assert len(data.view("mocap", 0).train) == 20
+    pose.with_stem("skl_s01_t-pos").write_bytes(pose.read_bytes())
+    assert [fault.name for fault in data.check().broken] == ["skl_s01_t-pos.bvh"], "no other name is let through"
+
+
 @pytest.mark.parametrize("view", ["mocap", "k01"])
 def test_a_modality_that_is_not_there_is_one_sentence(root: Path, view: str) -> None:
     with pytest.raises(UserError, match=r"finds no .*unpack that modality"):

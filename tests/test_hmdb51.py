@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_store import flip
 from test_video import greys, write_video
 
 from fedkd.data.hmdb51 import Hmdb51
@@ -153,6 +154,22 @@ def test_wrong_folders_and_settings_are_one_sentence(root: Path) -> None:
         Hmdb51(protocol="split4")
     with pytest.raises(UserError, match="at least 8 pixels"):
         Hmdb51(data_dir=str(root), side=0).prepare(quietly)
+
+
+def test_damage_in_a_video_that_the_split_leaves_out_stops_nobody(root: Path) -> None:
+    data = prepared(root)
+    flip(data._store().folder, "wave/Film 3 [HD]_wave_f_cm_np1_fr_med_0")
+    assert len(data.view("camera", 0).train) == 6
+    with pytest.raises(UserError, match="1 prepared clips are damaged, first wave/Film 3"):
+        Hmdb51(str(root), protocol="split2", prepared_dir=data.prepared_dir, frames=4, side=16).view("camera", 0)
+
+
+def test_videos_that_lie_in_no_class_are_one_sentence(root: Path) -> None:
+    for path in sorted((root / "hmdb51").glob("*/*.avi")):
+        (root / "hmdb51" / "videos").mkdir(exist_ok=True)
+        path.rename(root / "hmdb51" / "videos" / path.name)
+    with pytest.raises(UserError, match=r"finds videos in .*hmdb51/videos, and none in a folder of one of its 51"):
+        Hmdb51(data_dir=str(root), prepared_dir=str(root / "kept")).prepare(quietly)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="FEDKD_DATA has no hmdb51")

@@ -25,6 +25,7 @@ FLOORS = [
         "wire",
         "config",
         "rules",
+        "mirrors",
         "build",
         "record",
         "environment",

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from test_video import write_video
 
+from fedkd.data.attitude import directed, up_and_north
 from fedkd.data.mmact import SPLITS, MMAct
-from fedkd.data.mmact_files import ACTIONS, CAMERAS, NAMES, SENSORS, read_folder, reading, rows, said
+from fedkd.data.mmact_files import ACTIONS, CAMERAS, NAMES, SENSORS, attitude, read_folder, reading, rows, said
 from fedkd.data.pool import pool
 from fedkd.data.release import event_id
 from fedkd.errors import Remark, UserError
@@ -29,7 +31,10 @@ def write_video_of(root: Path, camera: str, subject: int, scene: int, session: i
 def write_reading_of(
     root: Path, sensor: str, subject: int, scene: int, session: int, action: str, text: str | None = None
 ) -> Path:
-    """Six rows, 10 ms apart, on a line: x = 9.8 t / 50 ms, y the subject, z the sensor's number."""
+    """Six rows, 10 ms apart, on a line: x = 9.8 t / 50 ms, y the subject, z the sensor's number.
+
+    Of the orientation sensor that is an azimuth of up to 9.8 degrees and a pitch of up to 17.
+    """
     folder = root.joinpath("mmact", "trimmed", sensor, f"subject{subject}", f"scene{scene}", f"session{session}")
     folder.mkdir(parents=True, exist_ok=True)
     lines = (f"20181016_13:33:45.{10 * n:03},{9.8 * n / 5},{subject},{SENSORS.index(sensor)}\n" for n in range(6))
@@ -88,15 +93,111 @@ def test_views_see_the_same_events_in_their_own_way(filmed: Path) -> None:
     assert all(view.train.ids.equal(views[0].train.ids) and view.shared.all() for view in views)
     camera, phone, watch = (view.train.streams for view in views)
     assert camera["rgb"].shape == (24, 8, 16, 16, 3) and camera["rgb"].dtype == torch.uint8 and set(camera) == {"rgb"}
-    assert phone["imu"].shape == (24, 11, 3, 3) and watch["imu"].shape == (24, 11, 1, 3)
+    assert phone["imu"].shape == (24, 11, 4, 3) and watch["imu"].shape == (24, 11, 1, 3)
 
 
 def test_readings_are_in_g_and_stretched_by_their_times(filmed: Path) -> None:
-    """x rises from 0 to 9.8 in every file: 0 to 1 g of acceleration, 0 to 9.8 of what has no unit here."""
+    """x rises from 0 to 9.8 in every file: 0 to 1 g of acceleration, 0 to 9.8 radians a second, 0 to 9.8 degrees."""
     phone = of(filmed, views=["phone"]).view("phone", 0).train.streams["imu"]
     line = torch.linspace(0, 1, 11)
-    torch.testing.assert_close(phone[0, :, :, 0], torch.stack([line, 9.8 * line, 9.8 * line], dim=1))
-    assert phone[0, :, 1:, 2].unique().tolist() == [1.0, 2.0], "gyroscope, then orientation"
+    torch.testing.assert_close(phone[0, :, :2, 0], torch.stack([line, 9.8 * line], dim=1))
+    assert phone[0, :, 1, 2].unique().tolist() == [1.0], "the gyroscope's number"
+
+
+def test_the_attitude_is_what_is_up_and_where_north_is(filmed: Path) -> None:
+    data = of(filmed, views=["phone"])
+    view, subject = data.view("phone", 0), data.subjects()
+    for event, clip in zip(view.train.ids.tolist(), view.train.streams["imu"], strict=True):
+        azimuth = torch.linspace(0, 9.8, 11)
+        angles = torch.stack([azimuth, torch.full_like(azimuth, subject[event]), torch.full_like(azimuth, 2)], dim=1)
+        expected = torch.from_numpy(up_and_north(angles.double().numpy())).float()
+        torch.testing.assert_close(clip[:, 2:], expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(clip[:, 2:].norm(dim=-1), torch.ones(11, 2))
+
+
+def test_a_turn_over_north_is_short_and_keeps_its_length(tmp_path: Path) -> None:
+    lines = "".join(f"20181016_13:33:45.{100 * n},{azimuth},0,0\n" for n, azimuth in enumerate((350, 359, 1, 10)))
+    read = attitude(write_reading_of(tmp_path, "orientation_clip", 1, 1, 1, "walking", lines))
+    assert not isinstance(read, str) and read.shape == (256, 2, 3)
+    up, north = read.transpose(1, 0, 2)
+    assert np.allclose(up, [0, 0, 1]) and np.allclose(np.linalg.norm(north, axis=-1), 1)
+    heading = np.degrees(np.arctan2(-north[:, 0], north[:, 1]))
+    assert (np.diff(heading) > 0).all() and np.allclose(heading[[0, -1]], [-10, 10], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("angles", "up", "north"),
+    [
+        ((0, 0, 0), (0, 0, 1), (0, 1, 0)),  # on its back, its top edge to the north
+        ((90, 0, 0), (0, 0, 1), (-1, 0, 0)),  # to the east: north is on its left
+        ((180, 0, 0), (0, 0, 1), (0, -1, 0)),
+        ((0, 90, 0), (0, -1, 0), (0, 0, 1)),  # on its top edge: the screen, which faced the sky, faces north
+        ((0, -90, 0), (0, 1, 0), (0, 0, -1)),  # upright, its back to the north
+        ((0, 0, 90), (-1, 0, 0), (0, 1, 0)),  # on its right edge
+        ((0, 0, 180), (0, 0, -1), (0, 1, 0)),  # on its screen
+    ],
+)
+def test_known_attitudes(angles: tuple, up: tuple, north: tuple) -> None:
+    assert np.allclose(up_and_north(np.array([angles], float))[0], [up, north])
+
+
+def test_androids_own_formula_gives_the_angles_back() -> None:
+    """R is east, north, up along the phone's axes: azimuth atan2(R01, R11), pitch asin(-R21), roll atan2(-R20, R22)."""
+    chance = np.random.default_rng(0)
+    angles = np.stack([chance.uniform(-180, 180, 99), chance.uniform(-89, 89, 99), chance.uniform(-180, 180, 99)], 1)
+    up, north = up_and_north(angles).transpose(1, 0, 2)
+    east = np.cross(north, up)
+    assert np.allclose((up * north).sum(1), 0)
+    back = np.stack([np.arctan2(east[:, 1], north[:, 1]), np.arcsin(-up[:, 1]), np.arctan2(-up[:, 0], up[:, 2])], 1)
+    assert np.allclose(np.degrees(back), angles)
+
+
+def test_a_phone_that_is_turned_turns_what_it_says() -> None:
+    """Mounted otherwise by a turn Q of its axes, it says Q^T v where it said v, of up and north alike."""
+    angles = np.array([[30.0, 20.0, -50.0], [200.0, -70.0, 120.0]])
+    mounted = Rotation.from_rotvec([0.3, -0.5, 0.7]).as_matrix()
+    up, north = up_and_north(angles).transpose(1, 0, 2)
+    frame = np.stack([np.cross(north, up), north, up], axis=1) @ mounted  # east, north, up along the new axes
+    back = np.stack(
+        [
+            np.arctan2(frame[:, 0, 1], frame[:, 1, 1]),
+            np.arcsin(-frame[:, 2, 1]),
+            np.arctan2(-frame[:, 2, 0], frame[:, 2, 2]),
+        ],
+        axis=1,
+    )
+    assert np.allclose(up_and_north(np.degrees(back)), up_and_north(angles) @ mounted)
+
+
+def test_halfway_between_opposites_there_is_no_direction() -> None:
+    assert directed(np.array([[3.0, 0, 4.0], [0, 0, 0]])).tolist() == [[0.6, 0, 0.8], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("angles", "sentence"),
+    [("0.1,-1.5,3.1", "seem to be radians"), ("10,-100,3", "as Android's getOrientation"), ("400,0,3", "within 360")],
+)
+def test_angles_that_cannot_be_androids_are_refused(worn: Path, angles: str, sentence: str) -> None:
+    lines = "".join(f"20181016_13:33:45.{n}00,{angles}\n" for n in range(3))
+    path = write_reading_of(worn, "orientation_clip", 1, 1, 1, "walking", lines)
+    assert sentence in str(attitude(path))
+    assert [sentence in fault.reason for fault in of(worn, views=["phone"]).prepare(quietly)] == [True]
+
+
+def test_a_row_that_does_not_end_is_not_believed(tmp_path: Path) -> None:
+    """Cut within its last number, a row is a row still; cut anywhere else, it is none."""
+    path = tmp_path / "x.csv"
+    whole = "".join(f"20181016_13:33:45.{n}00,0.5,0.25,-1.2345\n" for n in range(3))
+    last = whole.rindex(",")
+    for cut in range(len(whole) - 30, len(whole)):
+        path.write_text(whole[:cut])
+        read = rows(path)
+        if isinstance(read, str):
+            assert cut <= last + 2, "before a digit of its last number"
+        else:
+            assert (read[1] == [0.5, 0.25, -1.2345]).all() and len(read[0]) == 2
+    path.write_text(whole.splitlines()[0])
+    assert rows(path) == "its only row does not end: truncated"
 
 
 def test_pooled_all_worn_sensors_lie_beside_each_cameras_clip(filmed: Path) -> None:
@@ -105,15 +206,15 @@ def test_pooled_all_worn_sensors_lie_beside_each_cameras_clip(filmed: Path) -> N
     assert data.view_names() == ("body", "cam1", "cam2")
     body, first, second = (data.view(name, 0) for name in data.view_names())
     train = pool([body, first, second], share_labels=True).train
-    assert train.streams["imu"].shape == (48, 11, 4, 3) and train.streams["imu"][24:].equal(body.train.streams["imu"])
+    assert train.streams["imu"].shape == (48, 11, 5, 3) and train.streams["imu"][24:].equal(body.train.streams["imu"])
     assert train.streams["rgb"][:24].equal(first.train.streams["rgb"])
     alone = of(filmed, views=["phone"]).view("phone", 0).train.streams["imu"]
-    assert body.train.streams["imu"][:, :, :3].equal(alone)
+    assert body.train.streams["imu"][:, :, :4].equal(alone)
 
 
 def test_phone_and_watch_are_not_pooled_as_they_are(filmed: Path) -> None:
     data = of(filmed, views=["phone", "watch"])
-    with pytest.raises(UserError, match=r"phone has imu \[11, 3, 3\]; watch has imu \[11, 1, 3\]; choose"):
+    with pytest.raises(UserError, match=r"phone has imu \[11, 4, 3\]; watch has imu \[11, 1, 3\]; choose"):
         pool([data.view(name, 0) for name in data.view_names()], share_labels=True)
 
 

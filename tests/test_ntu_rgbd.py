@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from fedkd.data.ntu_rgbd_files import (
     read_file,
 )
 from fedkd.data.ntu_rgbd_missing import MISSING
+from fedkd.data.ntu_rgbd_rgb import colour_store
 from fedkd.data.skeleton import centred, facing
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
@@ -254,6 +256,23 @@ class TestProtocols:
         write_release(tmp_path)
         assert len(opened(tmp_path, num_classes=120).view("v01", 0).train) == 12 + 8
 
+    def test_a_clip_in_both_folders_is_counted_or_refused(self, tmp_path: Path) -> None:
+        write_release(tmp_path)
+        first = folder(tmp_path) / "S001C001P001R001A001.skeleton"
+        again = tmp_path / "ntu_rgbd" / "nturgb+d_skeletons120" / first.name
+        again.parent.mkdir()
+        again.write_bytes(first.read_bytes())
+        data = opened(tmp_path)
+        assert (
+            len(data.check().clips) == 54 and first in files_of(str(tmp_path)) and again not in files_of(str(tmp_path))
+        )
+        note = "1 clips lie in both nturgb+d_skeletons and nturgb+d_skeletons120, alike, and are taken once"
+        assert note in data.check().notes and len(data.view("v01", 0).train) == 12
+        again.write_bytes(first.read_bytes().replace(b" 2\n", b" 1\n", 1))
+        for look in (data.check, lambda: data.prepare(quietly), lambda: data.view("v02", 0)):
+            with pytest.raises(UserError, match=f"{first.name} lies in .* and, with other content, in"):
+                look()
+
     def test_labels_are_drawn_by_seed_and_view(self, tmp_path: Path) -> None:
         write_release(tmp_path)
         data = opened(tmp_path, labels=0.25)
@@ -369,6 +388,7 @@ class TestPyskl:
         assert [fault.name for fault in data.check().broken] == [self.STEMS[3]]
         with pytest.raises(UserError, match="1 prepared clips are damaged"):
             data.view("v01", 0)
+        assert len(data.view("v02", 0).train) == 4, "it is none of v02's"
         assert data.prepare(quietly) == [] and data.check().broken == [] and len(data.view("v01", 0).train) == 4
 
     def test_a_prepare_that_was_killed_is_not_taken_for_the_whole(
@@ -414,6 +434,9 @@ class TestPyskl:
             write_pickle(tmp_path, []).write_bytes(pickle.dumps(content))
             with pytest.raises(UserError, match="holds no list 'annotations'"):
                 data.check()
+        write_pickle(tmp_path, [])
+        with pytest.raises(UserError, match="its list 'annotations' holds no clip"):
+            data.prepare(quietly)
 
 
 def arrays(root: Path, file: str, num_classes: int = 60, frames: int = 20) -> dict[str, np.ndarray]:
@@ -600,6 +623,17 @@ class TestColours:
                 assert (rgb[:, 0].float().mean((1, 2, 3)) / 6).round().tolist() == [4 * camera + performer] * 4
             assert set(view.train.streams) == {"skeleton", "rgb"}
 
+    def test_damaged_colours_stop_the_camera_that_takes_them(self, tmp_path: Path) -> None:
+        data = self.filmed(tmp_path)
+        data.prepare(quietly)
+        flip(colour_store(data.prepared_dir, data.side).folder, "S001C001P001R001A001_rgb")
+        with pytest.raises(UserError, match="1 prepared clips are damaged, first S001C001P001R001A001_rgb"):
+            data.view("v01", 0)
+        assert len(data.view("v03", 0).train) == 4
+        crossed = replace(data, protocol="x_view")
+        with pytest.raises(UserError, match="1 prepared clips are damaged"):
+            crossed.view("v03", 0)  # v01 tests it
+
     def test_a_visual_student_takes_them(self, tmp_path: Path) -> None:
         data = self.filmed(tmp_path)
         data.prepare(quietly)
@@ -695,6 +729,6 @@ class TestReal:
         assert data.prepare(quietly) == []
         with pytest.warns(Remark, match="clips lack rgb"), pytest.raises(UserError, match="got 1: give it more"):
             data.view("v01", 0)
-        clip = data._colours()["S001C001P001R001A001"]
+        clip = data._colours(["S001C001P001R001A001"])["S001C001P001R001A001"]
         assert clip.shape == (16, 56, 56, 3) and clip.std() > 20 and (clip[0] != clip[-1]).any()
         assert len(data.check().clips) >= 9 and not data.check().pictures

@@ -21,19 +21,28 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
+from test_store import flip
 from test_video import greys, write_video
 
 import fedkd
+from fedkd.assemble import student_course
+from fedkd.build import build
+from fedkd.config import load, source
 from fedkd.data.labelled import keep_labels
 from fedkd.data.nw_ucla import NwUcla, subject_roles
+from fedkd.data.nw_ucla_depth import read_depth, self_measured
 from fedkd.data.nw_ucla_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, VIEWS
+from fedkd.data.nw_ucla_rgb import colour_store
 from fedkd.data.skeleton import centred, facing, repaired, resample
 from fedkd.data.skeleton_augment import SkeletonAugment, mirrored, rotations
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
+from fedkd.results import load as read
 from fedkd.seeding import generator
 from fedkd.types import UNKNOWN, Clips, View
+from simulations.cli import main
 from simulations.data_report import render
+from simulations.run import run_one
 
 CONF = Path(fedkd.__file__).parent / "conf" / "data"
 PILOT: dict[str, Any] = {"test_subjects": [8, 9, 10], "history": [1, 2, 3, 5]}
@@ -586,3 +595,143 @@ class TestColours:
     def test_no_archive_is_one_sentence(self, small: Path) -> None:
         with pytest.raises(UserError, match=r"no colours in .*unpack multiview_action"):
             self.data(small).view("v01", 0)
+
+    def test_damage_in_another_view_s_clips_stops_nobody(self, folder: Path) -> None:
+        write_pictures(folder, (folder / "nw_ucla" / "all_sqe").iterdir())
+        data = self.data(folder)
+        assert data.prepare(quietly) == []
+        flip(colour_store(data.prepared_dir, data.side).folder, "a01_s01_e00_v02")
+        assert len(data.view("v01", 0).train) == 21
+        with pytest.raises(UserError, match="1 prepared clips are damaged, first a01_s01_e00_v02"):
+            data.view("v02", 0)
+        assert data.check().exit_code == 1
+
+
+def depth_picture(unit: float, arm: int) -> np.ndarray:
+    """A wall at 4 m, a person at 2 m with an arm of that many rows, a corner that was not measured.  48 64"""
+    picture = np.full((48, 64), 4.0)
+    picture[8:40, 24:40] = 2.0
+    picture[8 : 8 + arm, 40:48] = 1.8
+    picture[:8, :16] = 0
+    return (picture * unit).astype(np.uint16)
+
+
+def write_depth(root: Path, recordings: Iterable[Path], unit: float = 1000.0, frames: int = 12) -> None:
+    """The authors' depth pictures for each json file, with the pictures for people to look at beside them."""
+    for recording in recordings:
+        event, view = recording.stem[:11], int(recording.stem[-1])
+        folder = root / "nw_ucla" / "multiview_action" / f"view_{view}" / event
+        folder.mkdir(parents=True, exist_ok=True)
+        for frame in range(frames):
+            stem = f"frame_{frame}_tc_{9032 + 33 * frame}"
+            Image.fromarray(depth_picture(unit, 2 * frame)).save(folder / f"{stem}_depth.png")
+            Image.new("L", (64, 48)).save(folder / f"{stem}_depth_vis.jpg")
+            (folder / f"{stem}_skeletons.txt").touch()
+
+
+class TestDepth:
+    """The stream "depth", from the authors' archive of pictures."""
+
+    def data(self, root: Path, **settings: Any) -> NwUcla:
+        return NwUcla(str(root), depth=True, prepared_dir=str(root / "kept"), **settings)
+
+    def test_it_is_read_in_the_order_of_numbers_and_near_is_bright(self, folder: Path) -> None:
+        write_depth(folder, (folder / "nw_ucla" / "all_sqe").iterdir())
+        data = self.data(folder)
+        with pytest.raises(UserError, match=r"90 clips are not prepared .*fedkd data prepare nw_ucla"):
+            data.view("v01", 0)
+        assert data.check().notes == [
+            "90 clips have depth pictures",
+            "90 clips' depth pictures not read yet: `fedkd data prepare nw_ucla` reads them once",
+        ]
+        assert data.prepare(quietly) == [] and data.check().exit_code == 0
+        assert data.check().notes == ["90 clips have depth pictures"], "there are no colours, and nobody asked for any"
+        view = data.view("v03", 0)
+        depth = view.train.streams["depth"]
+        assert depth.shape == (21, 16, 48, 48, 1) and depth.dtype == torch.uint8
+        assert set(view.train.streams) == {"skeleton", "pose2d", "pose3d", "depth"}
+        clip = depth[0, :, :, :, 0].long()
+        assert (clip[:, :8, :8] == 0).all(), "not measured; the centre square begins at column 8"
+        person, wall = clip[:, 30, 24], clip[:, 47, 47]
+        assert (person > wall).all() and (wall > 0).all()
+        arm = (clip[:, :, 36] > person[:, None]).sum(1)
+        assert arm.tolist() == [2 * frame for frame in (0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 7, 8, 9, 10, 10, 11)]
+
+    def test_the_unit_does_not_matter(self) -> None:
+        in_millimetres = self_measured([depth_picture(1000, n)[:, 8:56].astype(np.float32) for n in range(4)])
+        in_eighths = self_measured([depth_picture(8000, n)[:, 8:56].astype(np.float32) for n in range(4)])
+        assert np.array_equal(in_millimetres, in_eighths)
+        one_distance = self_measured([np.full((60, 60), 7, np.float32)])
+        assert (one_distance == 128).all() and not self_measured([np.zeros((60, 60), np.float32)]).any()
+
+    def test_median_and_spread_are_of_what_was_measured(self) -> None:
+        """Of distances 100, 110, .. 140 the median is 120 and the span 40; a single pixel far away moves neither."""
+        picture = np.zeros((48, 48), np.float32)
+        picture[:10] = 100 + 10 * (np.arange(48) % 5)
+        picture[9, 47] = 60000
+        clip = self_measured([picture])[0, :, :, 0]
+        assert clip[0, :5].tolist() == [192, 160, 128, 96, 64] and clip[9, 47] == 1 and not clip[10:].any()
+
+    def test_a_hole_is_no_distance(self) -> None:
+        picture = np.full((96, 96), 50, np.float32)
+        picture[::2, ::2] = 0
+        assert (self_measured([picture]) == 128).all(), "a quarter of each shrunk pixel was not measured"
+
+    def test_both_kinds_of_pictures_lie_side_by_side(self, folder: Path) -> None:
+        recordings = sorted((folder / "nw_ucla" / "all_sqe").iterdir())
+        write_pictures(folder, recordings)
+        write_depth(folder, [r for r in recordings if "_v03" not in r.stem])
+        data = self.data(folder, rgb=True, side=16)
+        assert data.prepare(quietly) == []
+        with pytest.warns(Remark, match="30 of 90 clips lack depth"):
+            streams = data.view("v01", 0).train.streams
+        assert streams["rgb"].shape[1:] == (16, 16, 16, 3) and streams["depth"].shape[1:] == (16, 48, 48, 1)
+
+    def test_the_depth_student_learns_from_it(self, folder: Path) -> None:
+        write_depth(folder, (folder / "nw_ucla" / "all_sqe").glob("*_v01.json"))
+        words = ["data=nw_ucla", "student=depth_small", f"data_dir={folder}", f"data.prepared_dir={folder}/kept"]
+        assert main(["data", "prepare", "nw_ucla", *words[2:]]) == 0
+        cfg = load([*words, "data.depth=true", "data.views=[v01]"])
+        course, train = student_course(cfg), build(cfg.data).view("v01", 0).train
+        clips = train.streams[course.modality]
+        net = course.make(tuple(clips.shape[1:]), 10)
+        assert net(course.augment(clips, torch.Generator())).shape == (21, 10)
+
+    def test_the_focal_channel_system_runs_on_it(self, folder: Path) -> None:
+        write_depth(folder, (folder / "nw_ucla" / "all_sqe").glob("*_v0[12].json"))
+        self.data(folder).prepare(quietly)
+        [line] = [line for line in source("experiment/focal_channel").splitlines() if "N-UCLA's depth" in line]
+        words = line.partition("pictures:")[2].replace("'", "").split()
+        small = ["data.views=[v01,v02]", "rounds=1", "evaluate_every=1", "teaching.rounds=1", "data.frames=8"]
+        places = [f"data_dir={folder}", f"data.prepared_dir={folder}/kept", f"results_dir={folder}/results"]
+        run = run_one(["experiment=focal_channel", *words, *small, *places, "place.workers=1"])
+        summary = read(run).summary
+        assert summary["status"] == "finished" and summary["suspects"] == []
+
+    def test_faults_are_named(self, folder: Path) -> None:
+        write_depth(folder, (folder / "nw_ucla" / "all_sqe").glob("a01_s0[12]_*"))
+        first, second, third, fourth, *_ = sorted((folder / "nw_ucla" / "multiview_action").glob("view_*/*"))
+        cut = first / "frame_2_tc_9098_depth.png"
+        cut.write_bytes(cut.read_bytes()[:60])
+        Image.new("RGB", (64, 48)).save(second / "frame_2_tc_9098_depth.png")
+        for path in third.glob("*_depth.png"):
+            Image.fromarray(np.zeros((48, 64), np.uint16)).save(path)
+        fourth.rename(fourth.with_name("a1_s1"))
+        data = self.data(folder)
+        broken = {fault.name: fault.reason for fault in data.prepare(quietly)}
+        assert len(broken) == 4 and {fault.name for fault in data.check().pictures} == set(broken)
+        assert "frame_2_tc_9098_depth.png: it is no whole picture" in broken["a01_s01_e00_v01"]
+        assert "it is 48 x 64 x 3 of uint8, not one whole number a pixel" in broken["a01_s02_e00_v01"]
+        assert "nothing was measured" in broken["a01_s01_e00_v02"] and "as the release does" in broken["a1_s1_v02"]
+        with pytest.raises(UserError, match="4 recordings are broken"):
+            data.view("v01", 0)
+
+    def test_no_archive_is_one_sentence(self, small: Path) -> None:
+        with pytest.raises(UserError, match=r"no depth pictures in .*unpack multiview_action"):
+            self.data(small).view("v01", 0)
+
+    def test_numbers_of_eight_and_sixteen_bits_are_read(self, tmp_path: Path) -> None:
+        for dtype in (np.uint8, np.uint16):
+            Image.fromarray(np.arange(12, dtype=dtype).reshape(3, 4)).save(tmp_path / "a.png")
+            picture = read_depth(tmp_path / "a.png")
+            assert not isinstance(picture, str) and picture.tolist() == np.arange(12).reshape(3, 4).tolist()

@@ -128,6 +128,16 @@ def test_files_of_one_stem_are_told_apart_by_their_name(tmp_path: Path) -> None:
     assert {name: int(clip[0, 0]) for name, clip in store.clips().items()} == {"a/clip": 0, "b/clip": 1}
 
 
+def test_of_nothing_no_store_is_made(tmp_path: Path, files: list[Path]) -> None:
+    store = a_store(tmp_path)
+    with pytest.raises(UserError, match="store is made of recordings, and none was found"):
+        store.prepare([], make, quietly)
+    store.prepare(files, make, quietly)
+    with pytest.raises(UserError, match="none was found"):
+        store.prepare([], make, quietly)
+    assert len(store.names()) == 4, "recordings that are away for a day cost nothing"
+
+
 def test_two_files_of_one_name_are_refused_and_named(tmp_path: Path, files: list[Path]) -> None:
     other = tmp_path / "elsewhere" / "clip2.bin"
     with pytest.raises(UserError, match=rf"{files[2]} and {other} are both clip2"):

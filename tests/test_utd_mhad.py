@@ -128,6 +128,18 @@ def test_wrong_numbers_are_named(tmp_path: Path, modality: str, values: np.ndarr
     assert sentence in broken.reason  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("name", ["a28_s1_t1", "a0_s1_t1", "a1_s9_t1", "a1_s1_t5"])
+@pytest.mark.parametrize("modality", FOLDERS)
+def test_a_clip_that_the_data_set_does_not_have_is_named_and_refused(root: Path, modality: str, name: str) -> None:
+    path = write_clip(root, 1, 1, 1, modality)
+    path = path.rename(path.with_stem(f"{name}_{modality}"))
+    data = UtdMhad(data_dir=str(root))
+    [fault] = data.check().broken
+    assert fault.name == path.name and "with A in 1-27, S in 1-8 and T in 1-4" in fault.reason
+    with pytest.raises(UserError, match=rf"1 files.*first {path.name}: its name is not"):
+        data.view("inertial", 0)
+
+
 def test_a_truncated_file_is_named_and_refused(root: Path) -> None:
     path = root / "utd_mhad" / "Inertial" / "a1_s1_t1_inertial.mat"
     path.write_bytes(path.read_bytes()[:150])

@@ -101,12 +101,16 @@ def write_sound(path: Path) -> None:
         container.mux(stream.encode(sound))
 
 
-def test_picture_files_that_hold_none_are_named(tmp_path: Path) -> None:
-    write_sound(tmp_path / "sound.jpg")
-    with av.open(str(tmp_path / "frameless.jpg"), "w", format="avi") as container:
+def write_frameless(path: Path) -> None:
+    with av.open(str(path), "w", format="avi") as container:
         stream = container.add_stream("mjpeg", rate=30)
         stream.height, stream.width, stream.pix_fmt = 16, 16, "yuvj444p"
         container.start_encoding()
+
+
+def test_picture_files_that_hold_none_are_named(tmp_path: Path) -> None:
+    write_sound(tmp_path / "sound.jpg")
+    write_frameless(tmp_path / "frameless.jpg")
     (tmp_path / "text.jpg").write_text("not found")
     for name, reason in (
         ("sound", "holds no picture"),
@@ -125,6 +129,15 @@ def test_files_without_a_picture_are_named(tmp_path: Path) -> None:
     assert "no whole video" in sampled(tmp_path / "text.avi", 4, 16)
     assert "no video" in sampled(tmp_path / "sound.wav", 4, 16)
     assert "No such file" in sampled(tmp_path / "absent.avi", 4, 16)
+
+
+def test_a_video_without_a_frame_is_named(tmp_path: Path) -> None:
+    write_frameless(tmp_path / "frameless.avi")
+    whole = write_video(tmp_path / "a.avi", greys(10)).read_bytes().split(b"00dc")
+    blank = [part if n == 0 else part[:4] + bytes(len(part) - 4) for n, part in enumerate(whole)]
+    (tmp_path / "blank.avi").write_bytes(b"00dc".join(blank))
+    for name in ("frameless", "blank"):
+        assert sampled(tmp_path / f"{name}.avi", 4, 16) == "it holds no frame that can be decoded", name
 
 
 @pytest.mark.parametrize(

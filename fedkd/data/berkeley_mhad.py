@@ -37,6 +37,7 @@ from fedkd.data.berkeley_mhad_files import (
     at_even_times,
     folder_of,
     has,
+    non_actions,
     read_folder,
     require,
 )
@@ -140,10 +141,12 @@ class BerkeleyMhad:
         ]
         views = [view for view in VIEWS if has(folder, _modality(view))]
         away = {_modality(view) for view in VIEWS} - {_modality(view) for view in views}
+        posed = non_actions(folder)
+        notes = [f"{posed} files are of T-poses and backgrounds, no actions, and left out"] if posed else []
         return DataReport(
             self.name, str(folder), tuple(views), facts, PUBLISHED_EVENTS * len(views),
             broken=[*broken, *unposed, *unfilmed],
-            notes=[*(f"no {m} ({FILES[m]}): only its own views need it" for m in sorted(away)), *waiting],
+            notes=[*notes, *(f"no {m} ({FILES[m]}): only its own views need it" for m in sorted(away)), *waiting],
         )  # fmt: skip
 
     def prepare(self, progress: Progress) -> list[Broken]:

@@ -9,7 +9,9 @@ seconds, about 31 Hz. Six sensors h01..h06 on wrists, hips and ankles, on one cl
 times repeat, so clips are resampled by their times, never by their line numbers.
 
 The release's other folders: `Mocap` (`fedkd.data.berkeley_mhad_mocap`), `Kinect` (`fedkd.data.berkeley_mhad_kinect`),
-`Camera`, `Audio` and `Calibration`, which are not read. All name an event sSS_aAA_rRR.
+`Camera`, `Audio` and `Calibration`, which are not read. All name an event sSS_aAA_rRR. Of each subject there are also a
+T-pose and two takes of the background, sSS_t-pose, sSS_b01 and sSS_b02 (so in the cameras' `Time_stamps`): no actions,
+so they are no clips, wherever they lie, and `non_actions` counts them.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ ACTIONS = (
 
 _NAME = re.compile(r"acc_(h0[1-6])_(s\d\d_a\d\d_r0[1-5])")
 _EVENT = re.compile(r"s(\d\d)_a(\d\d)_r0[1-5]")
+_NO_ACTION = re.compile(r".*_s(?:0[1-9]|1[0-2])_(?:t-pose|b0[12])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,17 @@ def has(folder: Path, modality: str) -> bool:
     return next(folder.glob(FILES[modality]), None) is not None
 
 
+def recorded(folder: Path, modality: str) -> list[Path]:
+    """The modality's files that are to be actions, in name order."""
+    return [path for path in sorted(folder.glob(FILES[modality])) if not _NO_ACTION.fullmatch(path.stem)]
+
+
+def non_actions(folder: Path) -> int:
+    """Files of a subject's T-pose or background among those of accelerometers and motion capture."""
+    found = (path for modality in ("accelerometer", "mocap") for path in folder.glob(FILES[modality]))
+    return sum(_NO_ACTION.fullmatch(path.stem) is not None for path in found)
+
+
 def require(folder: Path, modality: str) -> None:
     """A UserError where the folder has no recording of the modality."""
     if not has(folder, modality):
@@ -88,7 +102,7 @@ def require(folder: Path, modality: str) -> None:
 
 def read_folder(folder: Path) -> tuple[Mapping[str, tuple[Recording, ...]], tuple[Broken, ...]]:
     """sensor -> its clips in name order, and the files that are none; read once as long as the files stay the same."""
-    return _read_files(sorted(folder.glob(FILES["accelerometer"])))
+    return _read_files(recorded(folder, "accelerometer"))
 
 
 @read_once

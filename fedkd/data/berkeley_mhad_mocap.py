@@ -19,7 +19,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from fedkd.data.berkeley_mhad_files import FILES, who
+from fedkd.data.berkeley_mhad_files import recorded, who
 from fedkd.data.bvh import positions
 from fedkd.data.check import Broken
 from fedkd.data.read_once import read_once
@@ -54,7 +54,7 @@ class Pose:
 
 def read_mocap(folder: Path) -> tuple[tuple[Pose, ...], tuple[Broken, ...]]:
     """The clips in name order, and the files that are none; read once as long as the files stay the same."""
-    return _read_files(sorted(folder.glob(FILES["mocap"])))
+    return _read_files(recorded(folder, "mocap"))
 
 
 @read_once

@@ -51,7 +51,7 @@ from fedkd.data.release import (
 )
 from fedkd.data.store import Progress, Store
 from fedkd.data.video import rgb_store, sampled
-from fedkd.errors import remark
+from fedkd.errors import UserError, remark
 from fedkd.types import Clips, View
 
 VIEW = "camera"
@@ -90,7 +90,8 @@ class Hmdb51:
         require_view(self.name, self.view_names(), name)
         folder = folder_of(self.data_dir)
         split = usable(folder, self.protocol)
-        found = prepared(self.name, self._store(), [r.path for r in read_folder(folder)])
+        taken = [r.event for part in split.values() for r in part]
+        found = prepared(self.name, self._store(), [r.path for r in read_folder(folder)], taken)
         train, valid, test = (self._clips(split[part], found) for part in ("train", "valid", "test"))
         view = View(name, self.classes, train, mask(False for _ in split["train"]), valid, test)
         return labelled(view, share=self.labels, seed=seed, exchanges=False)
@@ -134,7 +135,13 @@ class Hmdb51:
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the clips that are not there yet; the files that hold none."""
-        files = [r.path for r in read_folder(folder_of(self.data_dir))]
+        folder = folder_of(self.data_dir)
+        files = [r.path for r in read_folder(folder)]
+        if not files:
+            raise UserError(
+                f"hmdb51 finds videos in {folder}/{strays(folder)[0].name}, and none in a folder of one of its 51 "
+                f"classes, such as {folder}/{ACTIONS[0]}/*.avi: unpack the classes' archives there."
+            )
         return self._store().prepare(files, partial(sampled, frames=self.frames, side=self.side), progress)
 
     def _store(self) -> Store:

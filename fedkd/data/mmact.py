@@ -3,12 +3,13 @@
     data = MMAct(data_dir="../shared/data", protocol="cross_subject")
     data.view("cam1", seed=0).train.streams["rgb"].shape          # [N, 8, 112, 112, 3]
 
-Views cam1..cam4 have "rgb" uint8 [N 8 S S 3]; "phone" has "imu" [N F 3 3] (acceleration in g, turning in radians a
-second, orientation as published), "watch" has "imu" [N F 1 3] (acceleration in g). These two differ in shape, so
-a strategy that averages nets or pools clips takes one of them, or, with `together`, both as one view, "body", whose
-"imu" is [N F 4 3] in the order of `SENSORS`. Pooled (`strategy=central`), it lies beside each camera's clip of the
-event: the paper's setting, in which a teacher that sees the sensors guides a student that sees the video. `fedkd data
-prepare mmact` reads everything once: at the default size some 11 GB on disk, of which a camera takes 2.8 GB of memory.
+Views cam1..cam4 have "rgb" uint8 [N 8 S S 3]; "phone" has "imu" [N F 4 3] (acceleration in g, turning in radians a
+second, and of its attitude what is up and where north is, of length 1: `fedkd.data.attitude`), "watch" has "imu"
+[N F 1 3] (acceleration in g). These two differ in shape, so a strategy that averages nets or pools clips takes one of
+them, or, with `together`, both as one view, "body", whose "imu" is [N F 5 3] in the order of `SENSORS`. Pooled
+(`strategy=central`), it lies beside each camera's clip of the event: the paper's setting, in which a teacher that sees
+the sensors guides a student that sees the video. `fedkd data prepare mmact` reads everything once: at the default size
+some 11 GB on disk, of which a camera takes 2.8 GB of memory.
 Files and faults: `fedkd.data.mmact_files`.
 
 Protocols (the paper's four; which subjects, cameras, scenes and sessions they are is told by public code only)
@@ -38,6 +39,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from fedkd.data.attitude import directed
 from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.mmact_files import (
     ACTIONS,
@@ -46,6 +48,7 @@ from fedkd.data.mmact_files import (
     SAMPLES,
     SENSORS,
     Recording,
+    attitude,
     folder_of,
     named,
     read_folder,
@@ -67,7 +70,7 @@ from fedkd.data.release import (
     rows,
 )
 from fedkd.data.skeleton import resample
-from fedkd.data.store import Progress, Store, place
+from fedkd.data.store import Make, Progress, Store, place
 from fedkd.data.video import rgb_store, sampled
 from fedkd.errors import UserError, remark
 from fedkd.types import Clips, View
@@ -77,6 +80,7 @@ BODY = "body"
 VIEWS = (*CAMERAS, *WORN)
 TEST_CAMERA = "cam4"
 FRAMES = 8
+ATTITUDE = "orientation_clip"
 UNITS = {"acc_phone_clip": 9.8, "acc_watch_clip": 9.8}
 """m/s^2 in a g, as the 2021 challenge's toolkit has it."""
 
@@ -176,7 +180,7 @@ class MMAct:
         """Make the clips that are not there yet, of whatever source; the files that hold none."""
         recordings, broken, _ = read_folder(folder_of(self.data_dir))
         for source in (*CAMERAS, *SENSORS):
-            make = partial(sampled, frames=FRAMES, side=self.side) if source in CAMERAS else reading
+            make = _maker(source, self.side)
             paths = [r.path for r in recordings if r.source == source]
             if paths:
                 broken += self._store(source).prepare(paths, make, progress)
@@ -186,7 +190,10 @@ class MMAct:
         """Where a camera's or a sensor's prepared clips lie, each by itself: a host reads its own."""
         if source in CAMERAS:
             return rgb_store(f"mmact_{source}", self.prepared_dir, FRAMES, self.side, named)
-        return Store(place(self.prepared_dir, f"mmact_{source}"), "even moments, v1", (SAMPLES, 3), "float32", named)
+        folder = place(self.prepared_dir, f"mmact_{source}")
+        if source == ATTITUDE:
+            return Store(folder, "up and north at even moments, v2", (SAMPLES, 2, 3), "float32", named)
+        return Store(folder, "even moments, v2", (SAMPLES, 3), "float32", named)
 
     def _tests(self, view: str) -> str:
         """The view whose clips examine a view."""
@@ -234,6 +241,13 @@ def usable(folder: Path) -> list[Recording]:
     return recordings
 
 
+def _maker(source: str, side: int) -> Make:
+    """How a file of this source is read."""
+    if source in CAMERAS:
+        return partial(sampled, frames=FRAMES, side=side)
+    return attitude if source == ATTITUDE else reading
+
+
 def _sources(view: str) -> tuple[str, ...]:
     """What a view is made of."""
     return SENSORS if view == BODY else WORN.get(view, (view,))
@@ -245,8 +259,18 @@ def _by_all(view: str, recordings: Sequence[Recording]) -> Sequence[Event]:
     return recorded_by_all("mmact", view, by_source)
 
 
-def _worn(readings: Mapping[str, Float[Tensor, "N T 3"]], frames: int) -> Float[Tensor, "N F S 3"]:
-    """Sensors side by side, resampled, in their units."""
-    values = torch.stack([reading / UNITS.get(sensor, 1.0) for sensor, reading in readings.items()], dim=2)  # N T S 3
+def _worn(readings: Mapping[str, Float[Tensor, "N T *vectors 3"]], frames: int) -> Float[Tensor, "N F S 3"]:
+    """Sensors side by side, resampled, in their units; a direction stays of length 1."""
+    there = [_resampled(reading / UNITS.get(sensor, 1.0), frames) for sensor, reading in readings.items()]
+    return torch.cat([_directed(r) if s == ATTITUDE else r for s, r in zip(readings, there, strict=True)], dim=2)
+
+
+def _resampled(reading: Float[Tensor, "N T *vectors 3"], frames: int) -> Float[Tensor, "N F S 3"]:
+    """A sensor's one or two vectors, for all clips at once."""
+    values = reading.unsqueeze(-2).flatten(2, -2)  # N T S 3
     moments = resample(values.transpose(0, 1).flatten(1, 2), frames)  # F NS 3
-    return moments.unflatten(1, (len(values), len(readings))).transpose(0, 1)
+    return moments.unflatten(1, (len(values), values.shape[2])).transpose(0, 1)
+
+
+def _directed(vectors: Float[Tensor, "N F S 3"]) -> Float[Tensor, "N F S 3"]:
+    return torch.from_numpy(directed(vectors.numpy()))

@@ -35,6 +35,7 @@ from torch import Tensor
 from fedkd.data.check import Broken, ClipFact, DataReport
 from fedkd.data.ntu_rgbd_files import (
     ACTIONS,
+    FOLDERS,
     JOINTS,
     PUBLISHED_CLIPS,
     TRAINING_SUBJECTS,
@@ -42,6 +43,7 @@ from fedkd.data.ntu_rgbd_files import (
     Entry,
     Name,
     files_of,
+    in_both_folders,
     name_of,
     read_file,
     usable,
@@ -130,10 +132,11 @@ class NtuRgbd:
         """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
         require_view(f"{self.name} {self.protocol}", self.view_names(), name)
         there, found = self._clips_there()
-        clips, rgb = prepared(self.name, self._store(), there), self._colours()
+        judge = TEST_CAMERA if self.protocol == "x_view" else name
+        taken = [stem for stem, n in found.items() if n.view in (name, judge)]
+        clips, rgb = prepared(self.name, self._store(), there, taken), self._colours(taken)
         if self.rgb:
             found = filmed(self.name, found, rgb)
-        judge = TEST_CAMERA if self.protocol == "x_view" else name
 
         def split(view: str, role: Role) -> Clips:
             stems = [stem for stem, n in found.items() if n.view == view and self._role(n) == role]
@@ -163,6 +166,8 @@ class NtuRgbd:
         names = sorted(self._named(there, {Path(fault.name).stem for fault in broken}).values(), key=lambda n: n.action)
         listed = len(files_of(self.data_dir)) - len(there) if self.source == "skeletons" else 0
         notes = [f"{listed} clips are on the authors' list of missing skeletons and left out"] if listed else []
+        if self.source == "skeletons" and (twice := len(in_both_folders(self.data_dir))):
+            notes.append(f"{twice} clips lie in both {' and '.join(FOLDERS)}, alike, and are taken once")
         if unread:
             notes.append(f"{len(unread)} of {len(there)} clips are not prepared: `fedkd data prepare ntu_rgbd`")
         videos, waiting = video_faults(self._folder(), self.prepared_dir, self.side)
@@ -227,11 +232,12 @@ class NtuRgbd:
         remark_thin(self.name, len(names), PUBLISHED_CLIPS[self.num_classes], "clips", self._place())
         return there, names
 
-    def _colours(self) -> Mapping[str, np.ndarray]:
+    def _colours(self, taken: Sequence[str]) -> Mapping[str, np.ndarray]:
         """Prepared colours by their clips' names, where they are asked for."""
         if not self.rgb:
             return {}
-        videos = prepared(self.name, colour_store(self.prepared_dir, self.side), videos_of(self.data_dir))
+        store, names = colour_store(self.prepared_dir, self.side), [stem + SUFFIX for stem in taken]
+        videos = prepared(self.name, store, videos_of(self.data_dir), names)
         return {video.removesuffix(SUFFIX): colours for video, colours in videos.items()}
 
     def _named(self, there: Sequence[Path | Entry], without: set[str]) -> dict[str, Name]:

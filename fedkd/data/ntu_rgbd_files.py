@@ -26,6 +26,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from torch import Tensor
 from fedkd.data.check import Broken
 from fedkd.data.ntu_rgbd_missing import MISSING
 from fedkd.data.release import release_folder, single
+from fedkd.errors import UserError
 from fedkd.seeding import opaque_number
 
 PUBLISHED_AT = "https://rose1.ntu.edu.sg/dataset/actionRecognition"
@@ -143,11 +145,39 @@ def name_of(stem: str) -> Name | None:
 
 
 def files_of(data_dir: str | None) -> list[Path]:
-    """The .skeleton files in name order; where there are none, a sentence that says where to get them."""
+    """The .skeleton files in name order, a clip in both folders once; a UserError where there are none, or where the
+    folders have a clip in two forms.
+    """
     patterns = [f"{folder}/*.skeleton" for folder in FOLDERS]
     root = release_folder("ntu_rgbd", data_dir, patterns, PUBLISHED_AT)
-    by_name = {path.name: path for pattern in patterns for path in root.glob(pattern)}
+    by_name = {path.name: path for pattern in reversed(patterns) for path in root.glob(pattern)}
+    for path in in_both_folders(data_dir):
+        if not _alike(path, root / FOLDERS[1] / path.name):
+            raise UserError(
+                f"ntu_rgbd: {path.name} lies in {FOLDERS[0]} and, with other content, in {FOLDERS[1]} of {root}: "
+                "remove the one that is not the release's."
+            )
     return [by_name[name] for name in sorted(by_name)]
+
+
+def in_both_folders(data_dir: str | None) -> list[Path]:
+    """The files of the first folder that lie in the second one too."""
+    root = release_folder("ntu_rgbd", data_dir, [f"{folder}/*.skeleton" for folder in FOLDERS], PUBLISHED_AT)
+    names = {path.name for path in (root / FOLDERS[1]).glob("*.skeleton")}
+    return [path for path in sorted((root / FOLDERS[0]).glob("*.skeleton")) if path.name in names]
+
+
+def _alike(one: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes; they are read once in a process as long as they stay the same."""
+    stats = one.stat(), other.stat()
+    return stats[0].st_size == stats[1].st_size and _same_bytes(
+        one, other, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
+    )
+
+
+@cache
+def _same_bytes(one: Path, other: Path, stamp: tuple[tuple[int, int], ...]) -> bool:
+    return one.read_bytes() == other.read_bytes()
 
 
 def usable(files: Sequence[Path]) -> list[Path]:

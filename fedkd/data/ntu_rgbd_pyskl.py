@@ -41,6 +41,8 @@ def annotations_of(path: Path) -> list[Entry]:
         isinstance(c, dict) and isinstance(c.get("frame_dir"), str) for c in clips
     ):
         raise UserError(f"{path} holds no list 'annotations' of clips with a 'frame_dir': take PYSKL's {path.name}.")
+    if not clips:
+        raise UserError(f"{path}: its list 'annotations' holds no clip: take PYSKL's {path.name}, {PUBLISHED_AT}.")
     found = {clip["frame_dir"]: clip for clip in clips}
     return [Entry(stem, path, partial(_read, stem, found[stem])) for stem in sorted(found)]
 

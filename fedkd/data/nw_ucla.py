@@ -25,7 +25,7 @@ leaking form: 95 of the 464 cross_view test clips are then in training. Report b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -34,6 +34,7 @@ import numpy as np
 import torch
 
 from fedkd.data.check import Broken, ClipFact, DataReport
+from fedkd.data.nw_ucla_depth import depth_faults, depth_films, depth_store, depth_there, prepare_depth
 from fedkd.data.nw_ucla_files import (
     ACTIONS,
     JOINTS,
@@ -46,7 +47,7 @@ from fedkd.data.nw_ucla_files import (
     read_folder,
     repeats,
 )
-from fedkd.data.nw_ucla_rgb import colour_store, film_faults, films, prepare_rgb
+from fedkd.data.nw_ucla_rgb import colour_store, film_faults, films, has_colours, prepare_rgb
 from fedkd.data.release import (
     check_settings,
     event_id,
@@ -61,7 +62,7 @@ from fedkd.data.release import (
     rows,
 )
 from fedkd.data.skeleton import centred, facing, repaired, resample
-from fedkd.data.store import Progress
+from fedkd.data.store import Progress, Store
 from fedkd.errors import UserError, remark
 from fedkd.types import Clips, View
 
@@ -72,6 +73,9 @@ NEW_CAMERA = TEST_CAMERA = REPEATING = "v03"
 ORIGINALS = "v02"  # whose clips REPEATING has again
 
 Role = Literal["train", "history", "shared", "valid", "test"]
+
+Pictures = Mapping[str, Mapping[str, np.ndarray]]
+"""Stream, "rgb" or "depth" -> a clip's name -> its pictures."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class NwUcla:
     rgb             every camera's host also has its colours, as "rgb" [N 16 S S 3], S = `side` pixels, which
                     `fedkd data prepare` makes of the authors' archives (`fedkd.data.nw_ucla_rgb`); clips without are
                     left out.
+    depth           and its depth pictures, as "depth" [N 16 48 48 1], from the authors' archive of pictures
+                    (`fedkd.data.nw_ucla_depth`), in the same way.
     prepared_dir    where prepared clips lie; None: ~/.cache/fedkd.
     test_subjects   in place of the fold's; then there is no validation subject.
     history         new_camera: the labelled subjects, in place of the first four training subjects.
@@ -99,6 +105,7 @@ class NwUcla:
     duplicates: str = "drop"
     frames: int = 32
     rgb: bool = False
+    depth: bool = False
     side: int = 112
     prepared_dir: str | None = None
     test_subjects: Sequence[int] | None = None
@@ -130,19 +137,19 @@ class NwUcla:
         """One camera's clips, with the labels it has. `seed` draws those when `labels` < 1."""
         require_view(f"{self.name} {self.protocol}", self.view_names(), name)
         roles = self.roles()
-        recordings, rgb = self._recorded()
+        recordings, pictures = self._recorded({name, self._tests(name)})
         training = {v: [r for r in recordings if r.view == v and _trains_on(v, roles[r.subject])] for v in VIEWS}
         cross = self.protocol == "cross_view"
-        judged = [r for r in recordings if r.view == (TEST_CAMERA if cross else name)]
+        judged = [r for r in recordings if r.view == self._tests(name)]
         others = {r.event for v in self.view_names() if v != name for r in training[v]}
         tested = [r for r in judged if cross or roles[r.subject] == "test"]
         view = View(
             name=name,
             classes=self.classes,
-            train=self._clips(training[name], rgb),
+            train=self._clips(training[name], pictures),
             shared=mask(r.event in others and roles[r.subject] != "history" for r in training[name]),
-            valid=self._clips([r for r in judged if roles[r.subject] == "valid"], rgb),
-            test=self._clips(tested, rgb),
+            valid=self._clips([r for r in judged if roles[r.subject] == "valid"], pictures),
+            test=self._clips(tested, pictures),
         )
         told = self.protocol == "new_camera_oracle" and name == NEW_CAMERA
         may_know = mask(told or roles[r.subject] != "shared" for r in training[name])
@@ -152,32 +159,48 @@ class NwUcla:
         return labelled(view, share=self.labels, seed=seed, may_know=may_know, exchanges=exchanges, across_views=cross)
 
     def prepare(self, progress: Progress) -> list[Broken]:
-        """Make the colour clips that are not there yet; the films that hold none."""
-        return prepare_rgb(folder_of(self.data_dir).parent, self.prepared_dir, self.side, progress)
+        """Make the colour and depth clips that are not there yet; the films that hold none."""
+        folder = folder_of(self.data_dir).parent
+        deep = depth_there(folder)
+        broken = prepare_rgb(folder, self.prepared_dir, self.side, progress) if has_colours(folder) or not deep else []
+        return broken + (prepare_depth(folder, self.prepared_dir, progress) if deep else [])
 
     def _needed(self) -> list[str]:
         """The cameras without whose clips nothing can be made: those asked for, and who tells v03's repeated clips."""
-        tests = {TEST_CAMERA} if self.protocol == "cross_view" else set()
-        needed = {*self.view_names(), *tests}
+        needed = {tested for view in self.view_names() for tested in (view, self._tests(view))}
         originals = {ORIGINALS} if self.duplicates == "drop" and REPEATING in needed else set()
         return sorted(needed | originals)
 
-    def _recorded(self) -> tuple[list[Recording], Mapping[str, np.ndarray]]:
-        """The clips by event id and, where they are asked for, their colours by name."""
+    def _tests(self, view: str) -> str:
+        """The camera whose clips examine a view."""
+        return TEST_CAMERA if self.protocol == "cross_view" else view
+
+    def _recorded(self, views: Collection[str]) -> tuple[list[Recording], Pictures]:
+        """The clips by event id, and what pictures are asked for; of these only those of `views` are looked at."""
         folder = folder_of(self.data_dir)
         recordings = usable(folder, self.duplicates, self._needed())
-        if not self.rgb:
-            return recordings, {}
-        rgb = prepared(self.name, colour_store(self.prepared_dir, self.side), films(folder.parent))
-        return list(filmed(self.name, {r.name: r for r in recordings}, rgb).values()), rgb
+        taken = [r.name for r in recordings if r.view in views]
+        found = {"rgb": films} if self.rgb else {}
+        if self.depth:
+            found["depth"] = depth_films
+        pictures = {
+            stream: prepared(self.name, self._store(stream), sources(folder.parent), taken)
+            for stream, sources in found.items()
+        }
+        clips = {r.name: r for r in recordings}
+        for stream, there in pictures.items():
+            clips = filmed(self.name, clips, there, stream)
+        return list(clips.values()), pictures
 
-    def _clips(self, recordings: Sequence[Recording], rgb: Mapping[str, np.ndarray]) -> Clips:
-        """Prepared clips of one view, with their colours where they are asked for."""
-        clips = clips_of(recordings, self.frames)
-        if not self.rgb:
-            return clips
-        colours = rows(colour_store(self.prepared_dir, self.side), rgb, [r.name for r in recordings])
-        return replace(clips, streams={**clips.streams, "rgb": colours})
+    def _store(self, stream: str) -> Store:
+        """Where the prepared clips of "rgb" or "depth" lie."""
+        return depth_store(self.prepared_dir) if stream == "depth" else colour_store(self.prepared_dir, self.side)
+
+    def _clips(self, recordings: Sequence[Recording], pictures: Pictures) -> Clips:
+        """Prepared clips of one view, with the pictures that are asked for."""
+        clips, names = clips_of(recordings, self.frames), [r.name for r in recordings]
+        seen = {stream: rows(self._store(stream), there, names) for stream, there in pictures.items()}
+        return replace(clips, streams={**clips.streams, **seen})
 
     def lab(self) -> None:
         """No recordings of other people for a teacher to learn from: it learns from what the views label."""
@@ -187,10 +210,11 @@ class NwUcla:
         return {_id(r.event): r.subject for r in usable(folder_of(self.data_dir), self.duplicates, self._needed())}
 
     def check(self) -> DataReport:
-        """What is in the folder, whatever the protocol; of colours what the last `prepare` found."""
+        """What is in the folder, whatever the protocol; of pictures what the last `prepare` found."""
         folder = folder_of(self.data_dir)
         recordings, broken = read_folder(folder)
         unread, waiting = film_faults(folder.parent, self.prepared_dir, self.side)
+        undeep, deep = depth_faults(folder.parent, self.prepared_dir)
         ordered = sorted(recordings, key=lambda r: (r.label, r.subject))
         return DataReport(
             dataset=self.name,
@@ -200,8 +224,8 @@ class NwUcla:
             expected=PUBLISHED_CLIPS,
             copies=repeats(recordings),
             broken=broken,
-            pictures=unread,
-            notes=[*_notes(recordings), *waiting],
+            pictures=[*unread, *undeep],
+            notes=[*_notes(recordings), *waiting, *deep],
         )
 
 

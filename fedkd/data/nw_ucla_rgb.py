@@ -3,8 +3,7 @@
 Either archive of https://wangjiangb.github.io/my_data.html will do; where both are, the pictures are read:
 
 * ``multiview_action/view_<v>/aAA_sSS_eEE/frame_<n>_tc_<time>_rgb.jpg``, 640 x 480. n has no leading zeros, so the
-  order of names is not the order of frames. The folders' ``_depth_vis.jpg`` (8-bit pictures for people to look at) and
-  ``_depth.png`` are not read: in what unit the latter count is written nowhere, and no file was at hand to find out.
+  order of names is not the order of frames. The ``_depth.png`` beside them: `fedkd.data.nw_ucla_depth`.
 * ``multiview_action_videos/aAA/vVV_sSS_eEE.avi``
 
 A folder of pictures is as old as the folder: `prepare` sees those that come and go, none that is overwritten in place.
@@ -25,6 +24,11 @@ from fedkd.data.video import rgb_store, sampled, sampled_pictures
 from fedkd.errors import UserError
 
 FRAMES = 16
+PICTURES = "multiview_action/view_*/*/"
+"""The folders of pictures, one a clip."""
+
+MISNAMED = "its place and name do not say action, subject, take and view as the release does"
+
 _NAME = re.compile(r"a\d\d_s\d\d_e\d\d_v0[123]")
 _PICTURE = re.compile(r"frame_(\d+)_tc_\d+_rgb\.jpg")
 
@@ -56,7 +60,14 @@ def film_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[list
 
 
 def _there(folder: Path) -> list[Path]:
-    return sorted(folder.glob("multiview_action/view_*/*/")) or sorted(folder.glob("multiview_action_videos/*/*.avi"))
+    folders = sorted(folder.glob(PICTURES))
+    coloured = any(next(film.glob("*_rgb.jpg"), None) for film in folders)  # an archive may hold depth alone
+    return folders if coloured else sorted(folder.glob("multiview_action_videos/*/*.avi"))
+
+
+def has_colours(folder: Path) -> bool:
+    """Whether either archive's colours are there."""
+    return bool(_there(folder))
 
 
 def named(film: Path) -> str:
@@ -67,11 +78,21 @@ def named(film: Path) -> str:
     return f"{film.name}_v0{film.parent.name.removeprefix('view_')}"
 
 
+def is_well_named(film: Path) -> bool:
+    """Whether a film's place and name say which clip it is."""
+    return _NAME.fullmatch(named(film)) is not None
+
+
+def numbered(film: Path, picture: re.Pattern[str]) -> list[Path]:
+    """A folder's pictures of one kind in the order of their numbers, which names alone do not give."""
+    found = {int(match[1]): path for path in film.iterdir() if (match := picture.fullmatch(path.name))}
+    return [found[n] for n in sorted(found)]
+
+
 def _make(film: Path, side: int) -> np.ndarray | str:
     """A film's clip, or what is wrong with it."""
-    if _NAME.fullmatch(named(film)) is None:
-        return "its place and name do not say action, subject, take and view as the release does"
+    if not is_well_named(film):
+        return MISNAMED
     if film.suffix == ".avi":
         return sampled(film, FRAMES, side)
-    numbered = {int(match[1]): path for path in film.iterdir() if (match := _PICTURE.fullmatch(path.name))}
-    return sampled_pictures([numbered[n] for n in sorted(numbered)], FRAMES, side)
+    return sampled_pictures(numbered(film, _PICTURE), FRAMES, side)

@@ -96,8 +96,13 @@ def remark_thin(dataset: str, there: int, published: int, what: str, folder: Pat
         remark(f"{dataset}: {there} of {published} published {what} in {folder}")
 
 
-def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[str, Shaped[np.ndarray, "..."]]:
-    """Each source's prepared clip by its name; a UserError where one is not there, out of date, broken or damaged."""
+def prepared(
+    dataset: str, kept: Store, sources: Sequence[Source], taken: Iterable[str] | None = None
+) -> Mapping[str, Shaped[np.ndarray, "..."]]:
+    """Each source's prepared clip by its name; a UserError where one is not there, out of date, broken or damaged.
+
+    taken   names of the clips that will be looked at, of which alone the bytes are checked; None: all.
+    """
     again = f"run `fedkd data prepare {dataset}`"
     if waiting := kept.out_of_date(sources):
         raise UserError(
@@ -109,7 +114,7 @@ def prepared(dataset: str, kept: Store, sources: Sequence[Source]) -> Mapping[st
             f"{dataset}: {len(broken)} recordings are broken, first {broken[0].name}: {broken[0].reason}; copy them "
             f"again and {again}."
         )
-    if spoilt := kept.damaged():
+    if spoilt := kept.damaged(map(kept.named, sources) if taken is None else taken):
         raise UserError(
             f"{dataset}: {len(spoilt)} prepared clips are damaged, first {spoilt[0]}; {again} again, which makes "
             "them anew."
@@ -139,11 +144,11 @@ def damaged(dataset: str, kept: Store, sources: Sequence[Source], *, without: Co
     return [Broken(name, reason) for name in kept.damaged() if name in names]
 
 
-def filmed(dataset: str, clips: Mapping[str, C], rgb: Collection[str]) -> dict[str, C]:
-    """Of clips by name those that have colours, which have the same names; of the others it is said how many."""
-    those = {name: clip for name, clip in clips.items() if name in rgb}
+def filmed(dataset: str, clips: Mapping[str, C], there: Collection[str], stream: str = "rgb") -> dict[str, C]:
+    """Of clips by name those that have pictures of a stream, by the same names; of the others it is said how many."""
+    those = {name: clip for name, clip in clips.items() if name in there}
     if len(those) < len(clips):
-        remark(f"{dataset}: {len(clips) - len(those)} of {len(clips)} clips lack rgb")
+        remark(f"{dataset}: {len(clips) - len(those)} of {len(clips)} clips lack {stream}")
     return those
 
 

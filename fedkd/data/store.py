@@ -66,8 +66,10 @@ class Store:
     def prepare(self, paths: Sequence[Source], make: Make, progress: Progress) -> list[Broken]:
         """Make what is missing, out of date or damaged, and try broken ones anew; the sources that hold none.
 
-        A UserError where two sources have one name, or another process prepares the same clips just now.
+        A UserError where two sources have one name, where there is none, or where another process prepares these clips.
         """
+        if not paths:
+            raise UserError(f"{self.folder.name} is made of recordings, and none was found; look at data_dir=.")
         self._refuse_repeated(paths)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -102,10 +104,11 @@ class Store:
         array = np.load(self.folder / "clips.npy", mmap_mode="r", allow_pickle=False)
         return {name: array[row["row"]] for name, row in rows.items() if row["crc"] is not None}
 
-    def damaged(self) -> list[str]:
-        """Files whose clip no longer has the sum of what was written."""
-        rows = self._index()["rows"]
-        return [name for name, clip in self.clips().items() if zlib.crc32(clip.tobytes()) != rows[name]["crc"]]
+    def damaged(self, among: Iterable[str] | None = None) -> list[str]:
+        """Files, of these or of all, whose clip no longer has the sum of what was written; others are not read."""
+        rows, clips = self._index()["rows"], self.clips()
+        looked_at = clips if among is None else [name for name in among if name in clips]
+        return [name for name in looked_at if zlib.crc32(clips[name].tobytes()) != rows[name]["crc"]]
 
     def broken(self, paths: Iterable[Source]) -> list[Broken]:
         """Of these the files that held no clip when they were last prepared."""

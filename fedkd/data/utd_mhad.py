@@ -100,6 +100,8 @@ class UtdMhad:
     prepared_dir  where prepared clips lie; None: ~/.cache/fedkd.
     labels    share of its training labels that each view has, in (0, 1]; drawn by each view for itself.
     frames    every clip is stretched to this length.
+    mirrors   whether nets may see mirror images. In them "swipe left" is "swipe right", and the circles are each other,
+              so they do not: `fedkd.mirrors`.
     """
 
     data_dir: str | None = None
@@ -112,6 +114,7 @@ class UtdMhad:
     prepared_dir: str | None = None
     labels: float = 1.0
     frames: int = 64
+    mirrors: bool = False
 
     name: ClassVar[str] = "utd_mhad"
     classes: ClassVar[tuple[str, ...]] = ACTIONS
