@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from flwr.app import ArrayRecord
 
+from fedkd.errors import remark
 from fedkd.types import SoftLabels
 from fedkd.wire import Kind, Letter, pack_soft
 from strategies.answers import Answer
@@ -80,6 +81,8 @@ class Distil(ViewStrategy):
         for view, answer in spoken.items():
             assert answer.soft is not None
             self._tables[view] = replace(answer.soft, weight=answer.soft.weight * self.weight_of(answer))
+        if not any(map(len, self._tables.values())):
+            remark("no view lacks the label of a shared event, so none asks, and no soft label travels.")
         self._letters = self._replies(dict(sorted(self._tables.items())))
         self._owed = set(self._letters)
         tables = {f"{view}/{name}": a for view, answer in spoken.items() for name, a in (answer.table or {}).items()}

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fedkd.learn.hint import MakeHint, Shown, show
 from torch import Tensor, nn
 
 from fedkd.build import build
 from fedkd.config import load, options
+from fedkd.learn.hints.shown import MakeHint, Shown, show
 from fedkd.models.pose_net import PoseNet
 from fedkd.types import UNKNOWN
 

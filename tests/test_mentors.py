@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from flwr.app import RecordDict
 from test_camera import camera
 from tiny import run, summary
 
@@ -13,7 +14,7 @@ from clients.camera import Camera
 from fedkd.data.depth import DepthAugment
 from fedkd.data.reprojection import Reprojection
 from fedkd.data.skeleton_augment import SkeletonAugment
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from fedkd.learn.augment import augmented
 from fedkd.learn.hints.contrast import ContrastHint
 from fedkd.learn.hints.feature import FeatureHint
@@ -28,6 +29,7 @@ from fedkd.models.pose_net import PoseNet
 from fedkd.models.tcn import Tcn
 from fedkd.types import UNKNOWN
 from fedkd.weights import digest
+from fedkd.wire import Letter, letters
 
 HINTS = Path(__file__).parents[1] / "fedkd" / "conf" / "hint"
 SKELETON, IMU = (16, 20, 3), (16, 2, 3)
@@ -249,3 +251,37 @@ def test_a_run_with_all_of_it_is_the_same_in_this_process_and_in_workers(tmp_pat
 def test_a_student_of_a_view_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="students names v09, but the data has the views v01"):
         run(tmp_path, "+student@students.v09=imu_tcn", "place.workers=1")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("teacher=tcn", "+teacher@assistants.second=tcn", "hint=focal_channel", "objective.hint=0.1"),
+        ("teacher=tcn", "+teacher@assistants.second=tcn", "guidance=adaptive"),
+    ],
+    ids=["focal_channel", "progressive"],
+)
+def test_what_teachers_show_and_answer_stays_with_their_host(
+    tmp_path: Path, monkeypatch, words: tuple[str, ...]
+) -> None:
+    """A paper's system with a client for each view: all that the server opens."""
+    sent: set[str] = set()
+
+    def opened(content: RecordDict) -> dict[str, Letter]:
+        found = letters(content)
+        sent.update(kind for letter in found.values() for kind in letter)
+        return found
+
+    monkeypatch.setattr("strategies.post.letters", opened)
+    folder = run(tmp_path, *words, "strategy=distil", "data.labels=0.4", "place.workers=1")
+    assert sent == {"events", "clips", "tally", "clock", "soft", "answers", "truth", "student", "teacher_answers"}
+    with open(folder / "rounds.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert any(float(row["teacher"] or 0) > 0 for row in rows)
+    assert any(float(row["hint"] or 0) > 0 for row in rows) == ("hint=focal_channel" in words)
+    assert any(float(row["consensus"] or 0) > 0 for row in rows)
+
+
+def test_a_federation_that_lacks_no_label_says_that_nothing_travels(tmp_path: Path) -> None:
+    with pytest.warns(Remark, match="no soft label travels"):
+        run(tmp_path, "strategy=distil", "data.labels=1.0", "place.workers=1")
