@@ -52,8 +52,10 @@ class Schooling:
 class Pupil:
     """A net, what answers for it, and its optimiser.
 
-    hints      what takes teachers' features, one for each teacher that shows them,
-    attention  and over the views of nets that learn together: they learn with the net and answer for nothing.
+    hints      layers that take teachers' features, one for each teacher that shows them.
+    attention  over the views of nets that learn together.
+
+    Both learn with the net and answer for nothing.
     """
 
     def __init__(
