@@ -7,6 +7,7 @@ import base64
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -110,11 +111,11 @@ def until(holds, seconds=120):
 
 def wait_for(folder):
     fleet = load_kit(folder, "fleet")
-    ssl = httpx.create_ssl_context(verify=str(folder / "ca" / "ca.crt"))
+    trusted = ssl.create_default_context(cafile=folder / "ca" / "ca.crt")
 
     def up():
         try:
-            return httpx.get(f"https://{fleet.address}/health", verify=ssl).status_code == 200
+            return httpx.get(f"https://{fleet.address}/health", verify=trusted).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -32,7 +32,6 @@ from simulations.host_grid import LOST, failed
 from simulations.identity import become_server
 from simulations.run import run_one
 from strategies import checkpoint
-from strategies.ledger import Ledger
 
 KILLS = int(os.environ.get("FEDKD_TEST_KILLS", "5"))
 """Runs that are killed by SIGKILL, in seconds each."""
@@ -78,7 +77,10 @@ def kill_at(patch: pytest.MonkeyPatch, moment: float) -> None:
     patch.setattr(local, "client_app", answers_until_killed)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(name, marks=[] if name in ("distil", "fedavg") else [pytest.mark.slow]) for name in VARIANTS],
+)
 def test_a_run_killed_at_any_message_goes_on_with_the_same_bits(
     variant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -262,7 +264,7 @@ def test_a_sealed_file_gives_back_what_it_was_given_and_nothing_else(tmp_path: P
 def test_a_torn_beginning_ends_the_resume_and_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "beginning.safetensors").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"beginning.safetensors is torn.*start it anew"):
-        checkpoint.beginning(tmp_path, Ledger())
+        checkpoint.beginning(tmp_path)
 
 
 def test_a_sealed_file_is_on_the_disk_under_its_name_before_anybody_goes_on(

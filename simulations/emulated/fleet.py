@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import ssl
 import subprocess
 import sys
 import time
@@ -111,7 +112,7 @@ class Fleet:
 
     def answers(self) -> bool:
         """Whether SuperLink and gate are up."""
-        authority = httpx.create_ssl_context(verify=str(self.folder / "ca" / "ca.crt"))
+        authority = ssl.create_default_context(cafile=self.folder / "ca" / "ca.crt")
         with self.network.at(SERVER):
             try:
                 said = httpx.get(f"https://{self.kit.address}/health", verify=authority, trust_env=False)
