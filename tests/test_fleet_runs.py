@@ -77,7 +77,7 @@ def marked(folder):
     os.environ["FEDKD_TEST_MARK"] = str(folder)
     try:
         yield
-        until(lambda: not started_with("FEDKD_TEST_MARK", folder), 20)
+        until(lambda: not started_with("FEDKD_TEST_MARK", folder), 20, lambda: said_of(folder))
     finally:
         end_all(lambda: started_with("FEDKD_TEST_MARK", folder))
         if before is None:
@@ -102,10 +102,17 @@ def started(*scripts):
             process.wait(timeout=20)
 
 
-def until(holds, seconds=120):
+def said_of(folder):
+    """The processes that are left, in the system's words."""
+    left = [str(pid) for pid in started_with("FEDKD_TEST_MARK", folder)]
+    asked = ["ps", "-o", "pid,ppid,stat,etimes,args", "-ww", "-p", ",".join(left) or "0"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+
+
+def until(holds, seconds=120, otherwise=lambda: "it did not come to be in time"):
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it did not come to be in time"
+        assert time.monotonic() < deadline, otherwise()
         time.sleep(0.5)
 
 

@@ -52,7 +52,7 @@ def test_an_actor_killed_after_round_1_is_started_again_and_goes_on_from_its_dis
     told, states = summary(folder), statuses(folder)
     assert told["status"] == "finished" and sorted(told["accuracy"]) == ["v01", "v02", "v03"]
     lost = [round for round in range(1, 7) if states[round, "v02"] != "ok"]
-    assert lost in ([], [2]), "the message under way may be lost, and no other"
+    assert lost in ([], [2], [2, 3], [2, 3, 4]), "messages are lost until the actor is there again, and no other"
     assert {states[round, "v02"] for round in lost} <= {"ConnectionError: the host's actor ended"}
     assert {failure["view"] for failure in told["failures"]} <= {"v02"}
     if not lost:
