@@ -72,12 +72,16 @@ def make(folder, server, hosts, link_port, **how):
 
 @contextmanager
 def marked(folder):
-    """Everything that is started in the block has a setting by which it is found; soon after it none may be left."""
+    """Everything that is started in the block has a setting by which it is found; soon after it none may be left.
+
+    Within a minute: a ClientApp that waits for the parts of a message that was lost sits out a pause of its heartbeat
+    before it ends (Flower 1.41).
+    """
     before = os.environ.get("FEDKD_TEST_MARK")
     os.environ["FEDKD_TEST_MARK"] = str(folder)
     try:
         yield
-        until(lambda: not started_with("FEDKD_TEST_MARK", folder), 20, lambda: said_of(folder))
+        until(lambda: not started_with("FEDKD_TEST_MARK", folder), 60, lambda: said_of(folder))
     finally:
         end_all(lambda: started_with("FEDKD_TEST_MARK", folder))
         if before is None:
