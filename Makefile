@@ -22,7 +22,7 @@ demo: install  ## four cameras with few labels become good, in three minutes
 	$(BIN)/fedkd run -m experiment=demo strategy=alone,distil
 
 test: install  ## the proofs that take seconds each; minutes together
-	$(BIN)/pytest -m "$(FAST)"
+	$(BIN)/pytest -n 2 -m "$(FAST)"
 
 test-all: install  ## all proofs: Ray, Flower's engine, and what is slow
 	$(BIN)/pytest -m ""
