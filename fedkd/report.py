@@ -159,6 +159,7 @@ def _views(result: Result) -> tuple[list[str], list[list[str]]]:
         [
             "all fused" if view == FUSED else str(view),
             percent(row["accuracy"]),
+            percent(row["f1"]),
             percent(row["lack"]),
             human_bytes(row["bytes_up"]),
             human_bytes(row["bytes_down"]),
@@ -167,7 +168,7 @@ def _views(result: Result) -> tuple[list[str], list[list[str]]]:
         ]
         for view, row in table.iterrows()
     ]
-    return ["view", "accuracy", "lack", "bytes up", "bytes down", *terms, "training"], rows
+    return ["view", "accuracy", "F1", "lack", "bytes up", "bytes down", *terms, "training"], rows
 
 
 def _beside(results: Sequence[Result]) -> list[list[str]]:

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from fedkd.errors import UserError
+from fedkd.metrics.f1 import macro_f1
 from fedkd.record import FUSED, ROUND_COLUMNS
 from fedkd.terms import TERMS
 
@@ -100,7 +101,8 @@ def only_run(folder: str | Path) -> Path:
 def by_view(result: Result) -> pd.DataFrame:
     """One row a view (those that train, those that are examined), then FUSED.
 
-    accuracy of the last exam; lack and the TERMS as they were last; bytes_up, bytes_down, seconds summed over the run.
+    accuracy of the last exam, of a finished run its f1 over classes; lack and the TERMS as they were last; bytes_up,
+    bytes_down, seconds summed over the run.
     """
     rows = result.rounds.groupby("view", sort=False)
     table = rows[["lack", *TERMS]].last()
@@ -108,7 +110,9 @@ def by_view(result: Result) -> pd.DataFrame:
     trained = [view for view in table.index if view != FUSED]
     table = table.reindex([*dict.fromkeys((*sorted(trained), *result.views)), FUSED])
     accuracy = {**result.summary["accuracy"], FUSED: result.summary["accuracy_fused"]}
+    f1 = {view: macro_f1(confusion) for view, confusion in result.confusion.items()}
     table.insert(0, "accuracy", pd.Series(accuracy, dtype=float).reindex(table.index))
+    table.insert(1, "f1", pd.Series(f1, dtype=float).reindex(table.index))
     return table
 
 

@@ -137,6 +137,11 @@ def test_adaptive_confidence_by_hand() -> None:
         logits, torch.stack([1 - teachers, teachers], 2), torch.tensor(label), share=0.5, threshold=0.9, temperature=2.0
     )
     np.testing.assert_allclose(costs.numpy(), expected, rtol=1e-12)
+    smoothed = adaptive_confidence_loss(
+        logits, torch.stack([1 - teachers, teachers], 2), torch.tensor(label), threshold=2.0, label_smoothing=0.2
+    )  # nobody is that sure: 9/10 of the mass on the label (0.8 + 0.2 / 2), 1/10 on the other class
+    right, wrong = 0.9 * np.log(10 / 9) + 0.1 * np.log(10), 0.9 * np.log(10) + 0.1 * np.log(10 / 9)
+    np.testing.assert_allclose(smoothed.numpy(), [wrong, right, wrong, wrong, 0, 0], rtol=1e-12)
     both_wrong = torch.stack([1 - teachers, teachers], 2)[:, 2:3]
     cost = adaptive_confidence_loss(logits[:1], both_wrong, torch.tensor([1]), threshold=0.0)
     np.testing.assert_allclose(cost.numpy(), [np.log(10)], rtol=1e-12)  # however little trust is asked for

@@ -86,6 +86,7 @@ def test_by_view_has_last_terms_and_summed_bytes(tmp_path: Path) -> None:
     left = table.loc["left"]
     assert (left["bytes_up"], left["bytes_down"], left["seconds"]) == (3010, 1505, 7.5)
     assert left["supervised"] == pytest.approx(1 / 3, rel=1e-5)
+    assert left["f1"] == pytest.approx(8 / 10)  # of two classes, each 2 x 4 right over 5 events and 5 guesses
     assert np.isnan(table.loc[FUSED, "bytes_up"])
 
 
@@ -95,6 +96,7 @@ def test_an_unfinished_run_is_readable(tmp_path: Path, end: str) -> None:
     assert result.summary["status"] == end
     assert result.rounds_done == 2
     assert result.confusion == {}
+    assert by_view(result)["f1"].isna().all()
 
 
 def test_a_run_before_its_first_row_is_readable(tmp_path: Path) -> None:
