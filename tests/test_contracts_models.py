@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from fedkd.models._graph import adjacency
 from fedkd.models.branches import Branches
 from fedkd.models.ctrgcn import CtrGcn, RefinedGraphConv
-from fedkd.models.multistream import STREAMS, MultiStream, read
+from fedkd.models.multistream import STREAMS, MultiStream, stream_of
 from fedkd.models.shows_maps import ShowsMaps
 from fedkd.models.stgcn import StGcn
 from fedkd.models.tcn import Tcn
-from fedkd.models.torchvision_nets import HEADS, TemporalShift, VideoNet
+from fedkd.models.torchvision_nets import HEADS, MobileNetTsm, TemporalShift, VideoNet
 from fedkd.skeleton import KINECT_V1, NTU, Skeleton
 
 CONF = Path(__file__).parents[1] / "fedkd" / "conf"
@@ -66,8 +66,7 @@ def test_logits_have_one_column_a_class(built: tuple[nn.Module, tuple[int, ...]]
 
 def test_maps_are_what_the_logits_are_read_from(built: tuple[nn.Module, tuple[int, ...]]) -> None:
     net, sample_shape = built
-    if not isinstance(net, ShowsMaps):
-        pytest.skip("a net that shows no features")
+    assert isinstance(net, ShowsMaps), "no hint could be taken from it, nor could it be taught online"
     x = clips(sample_shape, 3)
     maps = net.eval().maps(x)
     assert maps.ndim == 3 and maps.shape[:2] == (3, net.num_maps)
@@ -151,18 +150,18 @@ def test_ctr_gcn_starts_from_the_shared_graph() -> None:
 def test_streams_read_bones_and_motions() -> None:
     x = torch.randn(2, 6, 20, 3)
     parents = KINECT_V1.parents
-    bone, motion = read(x, "bone", parents), read(x, "joint_motion", parents)
-    assert torch.equal(read(x, "joint", parents), x)
+    bone, motion = stream_of(x, "bone", parents), stream_of(x, "joint_motion", parents)
+    assert torch.equal(stream_of(x, "joint", parents), x)
     assert torch.equal(bone[:, :, 3], x[:, :, 3] - x[:, :, 2])  # head minus shoulder centre
     assert not bone[:, :, KINECT_V1.centre].any() and not motion[:, -1].any()
     assert torch.equal(motion[:, 0], x[:, 1] - x[:, 0])
-    torch.testing.assert_close(read(x, "bone_motion", parents), read(bone, "joint_motion", parents))
+    torch.testing.assert_close(stream_of(x, "bone_motion", parents), stream_of(bone, "joint_motion", parents))
 
 
 def test_fused_logits_are_the_mean_over_streams() -> None:
     net = MultiStream(4, (8, 20, 3), net=Tcn, streams=STREAMS).eval()
     x = torch.randn(2, 8, 20, 3)
-    each = [net.nets[name](read(x, name, KINECT_V1.parents)) for name in STREAMS]
+    each = [net.nets[name](stream_of(x, name, KINECT_V1.parents)) for name in STREAMS]
     torch.testing.assert_close(net(x), sum(each) / 4)
 
 
@@ -183,6 +182,7 @@ def test_temporal_shift_moves_channels_between_frames_of_a_clip_only() -> None:
         (lambda: Tcn(4, (8, 12), channels=12), "divisible by 8"),
         (lambda: Branches(4, (8, 20, 3), parts=[20, -1], nets=[Tcn, Tcn]), "a net for each part"),
         (lambda: MultiStream(4, (8, 20, 3), net=Tcn, streams=("optical flow",)), "streams among"),
+        (lambda: MultiStream(4, (8, 20, 3), net=Silent), "nets that show their maps, got Silent"),  # type: ignore[arg-type]
         (lambda: VideoNet(4, (8, 32, 32, 3), name="resnet18"), "a name among"),
         (lambda: VideoNet(4, (4, 64, 64, 3), name="s3d"), "5 frames"),
     ],
@@ -190,6 +190,30 @@ def test_temporal_shift_moves_channels_between_frames_of_a_clip_only() -> None:
 def test_errors_teach(build: Callable[[], nn.Module], lesson: str) -> None:
     with pytest.raises(ValueError, match=lesson):
         build()
+
+
+class Silent(nn.Module):
+    """A net without maps."""
+
+    def __init__(self, num_classes: int, sample_shape: tuple[int, ...]) -> None:
+        super().__init__()
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_video_nets_answer_as_torchvisions_own(name: str) -> None:
+    net = VideoNet(NUM_CLASSES, (16, 32, 32, 3), name=name).eval()
+    x = clips((16, 32, 32, 3), 2)
+    net.net.avgpool = nn.AdaptiveAvgPool3d(1)  # what s3d's own window is at its own size, and what the others have
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), net.net(net.normalise(x).permute(0, 4, 1, 2, 3)))
+
+
+def test_mobilenet_answers_as_the_mean_of_torchvisions_own_over_frames() -> None:
+    net = MobileNetTsm(NUM_CLASSES, (4, 32, 32, 3)).eval()
+    x = clips((4, 32, 32, 3), 2)
+    with torch.no_grad():
+        frames = net.normalise(x).flatten(0, 1).permute(0, 3, 1, 2)
+        torch.testing.assert_close(net(x), net.net(frames).unflatten(0, (2, 4)).mean(1))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,14 @@ from fedkd.learn.hints.contrast import ContrastHint
 from fedkd.learn.hints.feature import FeatureHint
 from fedkd.learn.hints.focal_channel import FocalChannelHint
 from fedkd.learn.hints.relational import RelationalHint
-from fedkd.learn.hints.shown import Shown, show
+from fedkd.learn.hints.shown import Shown, show, showing
 from fedkd.learn.lesson import plain_lesson
 from fedkd.losses.channel_correlation import channel_correlation_loss
 from fedkd.losses.channel_distribution import channel_distribution_loss
 from fedkd.losses.relational import angle_loss, distance_loss
+from fedkd.models.branches import Branches
 from fedkd.models.pose_net import PoseNet
+from fedkd.models.stgcn import StGcn
 from fedkd.models.tcn import Tcn
 from fedkd.types import UNKNOWN
 from fedkd.weights import digest
@@ -214,8 +217,21 @@ def test_a_hint_counts_clips_that_nobody_labelled() -> None:
 
 
 def test_a_net_that_shows_no_features_takes_no_hint() -> None:
-    with pytest.raises(UserError, match="MultiStream does not"):
-        camera("hint=contrast", "teacher=stgcn_streams")
+    with pytest.raises(UserError, match="Linear does not"):
+        showing(torch.nn.Linear(1, 1))
+
+
+def test_nets_side_by_side_show_the_features_of_each() -> None:
+    seen = camera("hint=focal_channel", "teacher=stgcn_streams")
+    assert dict(seen.train(1).means())["hint"] > 0
+
+
+def test_nets_of_other_moments_cannot_lie_side_by_side() -> None:
+    slow = partial(StGcn, base_channels=8, strides=(2,))
+    net = Branches(4, (16, 22, 3), parts=[20, -1], nets=[slow, Tcn]).eval()
+    assert net(torch.zeros(2, 16, 22, 3)).shape == (2, 4)
+    with pytest.raises(ValueError, match=r"\[8, 16\] moments"):
+        net.maps(torch.zeros(2, 16, 22, 3))
 
 
 def test_a_clip_drawn_twice_is_no_stranger_to_itself() -> None:

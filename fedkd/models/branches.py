@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fedkd.models.shows_maps import ShowsMaps
+from fedkd.models.side_by_side import SideBySide
 
-class Branches(nn.Module):
+
+class Branches(SideBySide):
     """Nets beside one another.
 
     parts  vectors a frame that each net sees, in order; -1, once: all that the others leave.
@@ -30,23 +32,24 @@ class Branches(nn.Module):
         sample_shape: Sequence[int],
         *,
         parts: Sequence[int],
-        nets: Sequence[Callable[..., nn.Module]],
+        nets: Sequence[Callable[..., ShowsMaps]],
     ) -> None:
-        super().__init__()
         left = sample_shape[1] - sum(part for part in parts if part != -1)
-        self.parts = [left if part == -1 else part for part in parts]
-        if sum(self.parts) != sample_shape[1] or min(self.parts) < 1 or len(parts) != len(nets):
+        sizes = [left if part == -1 else part for part in parts]
+        if sum(sizes) != sample_shape[1] or min(sizes) < 1 or len(parts) != len(nets):
             raise ValueError(
                 f"Branches needs a net for each part of {sample_shape[1]} vectors a frame, "
                 f"got {len(nets)} nets for parts {list(parts)}."
             )
         frames, _, *rest = sample_shape
-        self.nets = nn.ModuleList(
-            make(num_classes=num_classes, sample_shape=(frames, part, *rest))
-            for part, make in zip(self.parts, nets, strict=True)
+        super().__init__(
+            nn.ModuleList(
+                make(num_classes=num_classes, sample_shape=(frames, size, *rest))
+                for size, make in zip(sizes, nets, strict=True)
+            )
         )
+        self.parts = sizes
 
-    def forward(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B K"]:
-        """Logits of clips."""
-        seen = x.split(self.parts, dim=2)
-        return torch.stack([net(part) for net, part in zip(self.nets, seen, strict=True)]).mean(0)
+    def sights(self, x: Float[Tensor, "B T J D"]) -> tuple[Tensor, ...]:
+        """Each net's vectors."""
+        return x.split(self.parts, dim=2)

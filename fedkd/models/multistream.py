@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from fedkd.models._graph import skeleton_of
+from fedkd.models.shows_maps import ShowsMaps
+from fedkd.models.side_by_side import SideBySide
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 """Positions; joint minus its parent; and how each changes until the next frame."""
 
 
-class MultiStream(nn.Module):
+class MultiStream(SideBySide):
     """One net for each of `streams`; `net` builds one from (num_classes=, sample_shape=)."""
 
     def __init__(
@@ -31,23 +32,22 @@ class MultiStream(nn.Module):
         num_classes: int,
         sample_shape: Sequence[int],
         *,
-        net: Callable[..., nn.Module],
+        net: Callable[..., ShowsMaps],
         streams: Sequence[str] = ("joint",),
     ) -> None:
-        super().__init__()
         unknown = set(streams) - set(STREAMS)
         if unknown or not streams:
             raise ValueError(f"MultiStream needs streams among {STREAMS}, got {tuple(streams)}.")
+        super().__init__(nn.ModuleDict({s: net(num_classes=num_classes, sample_shape=sample_shape) for s in streams}))
+        self.streams = tuple(streams)
         self.parents = list(skeleton_of(sample_shape).parents)
-        self.nets = nn.ModuleDict({s: net(num_classes=num_classes, sample_shape=sample_shape) for s in streams})
 
-    def forward(self, x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B K"]:
-        """Logits of clips, averaged over streams."""
-        logits = [net(read(x, name, self.parents)) for name, net in self.nets.items()]
-        return torch.stack(logits).mean(0)  # B K
+    def sights(self, x: Float[Tensor, "B T J D"]) -> list[Float[Tensor, "B T J D"]]:
+        """The clips, read as each stream."""
+        return [stream_of(x, name, self.parents) for name in self.streams]
 
 
-def read(x: Float[Tensor, "B T J D"], stream: str, parents: Sequence[int]) -> Float[Tensor, "B T J D"]:
+def stream_of(x: Float[Tensor, "B T J D"], stream: str, parents: Sequence[int]) -> Float[Tensor, "B T J D"]:
     """One of STREAMS, in the joints' own shape: the centre's bone and the last frame's motion are zero."""
     if stream.startswith("bone"):
         x = x - x[:, :, list(parents)]

@@ -13,7 +13,8 @@ pixels, has more than one cell (BatchNorm needs two values): for s3d 16 frames o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -21,12 +22,13 @@ from torch import Tensor, nn
 
 from fedkd.models._temporal_shift import shifted
 from fedkd.models._torchvision import torchvision
+from fedkd.models.shows_maps import ShowsMaps
 
 HEADS = {"r2plus1d_18": "fc", "mc3_18": "fc", "s3d": "classifier.1", "swin3d_t": "head"}
 """Where each net keeps the layer that names the classes."""
 
 
-class VideoNet(nn.Module):
+class VideoNet(ShowsMaps):
     """A torchvision video classifier, chosen by its torchvision name."""
 
     def __init__(self, num_classes: int, sample_shape: Sequence[int], *, name: str, weights: str | None = None) -> None:
@@ -37,17 +39,52 @@ class VideoNet(nn.Module):
             raise ValueError(f"s3d needs clips of 5 frames and 17 pixels at least, got {tuple(sample_shape)}.")
         models = torchvision().models
         self.normalise = Normalise(models.get_model_weights(name).DEFAULT)
-        self.net = models.get_model(name, weights=weights)
-        if name == "s3d":  # its pooling window wants 224 pixels and 16 frames; over those it equals this one
-            self.net.avgpool = nn.AdaptiveAvgPool3d(1)
-        self.net.set_submodule(HEADS[name], _same_layer(self.net.get_submodule(HEADS[name]), num_classes))
+        self.net: Any = models.get_model(name, weights=weights)
+        head = self.net.get_submodule(HEADS[name])
+        self.net.set_submodule(HEADS[name], _same_layer(head, num_classes))
+        self.num_maps = head.in_features if isinstance(head, nn.Linear) else head.in_channels
+        self.trunk, self.head = _PARTS[name]
 
-    def forward(self, x: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B K"]:
-        """Logits of clips."""
-        return self.net(self.normalise(x).permute(0, 4, 1, 2, 3))  # B 3 T H W -> B K
+    def maps(self, x: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B C U"]:
+        """What every channel makes of every moment: the last features, averaged over pixels but not over time."""
+        return self.trunk(self.net, self.normalise(x).permute(0, 4, 1, 2, 3)).mean((3, 4))  # B 3 T H W -> B C U
+
+    def read(self, maps: Float[Tensor, "B C U"]) -> Float[Tensor, "B K"]:
+        """Logits from the maps."""
+        return self.head(self.net, maps.mean(2))
 
 
-class MobileNetTsm(nn.Module):
+Layer = Callable[[Any, Tensor], Tensor]
+
+
+def _residual_trunk(net: Any, x: Tensor) -> Tensor:
+    return net.layer4(net.layer3(net.layer2(net.layer1(net.stem(x)))))
+
+
+def _s3d_trunk(net: Any, x: Tensor) -> Tensor:
+    return net.features(x)
+
+
+def _s3d_head(net: Any, x: Tensor) -> Tensor:
+    """Its own pooling window wants 224 pixels and 16 frames; over those it equals the mean."""
+    return net.classifier(x[..., None, None, None]).flatten(1)
+
+
+def _swin_trunk(net: Any, x: Tensor) -> Tensor:
+    return net.norm(net.features(net.pos_drop(net.patch_embed(x)))).permute(0, 4, 1, 2, 3)
+
+
+_RESIDUAL: tuple[Layer, Layer] = (_residual_trunk, lambda net, x: net.fc(x))
+_PARTS: dict[str, tuple[Layer, Layer]] = {
+    "r2plus1d_18": _RESIDUAL,
+    "mc3_18": _RESIDUAL,
+    "s3d": (_s3d_trunk, _s3d_head),
+    "swin3d_t": (_swin_trunk, lambda net, x: net.head(x)),
+}
+"""What each net does before and after it pools its features [B C U h w]."""
+
+
+class MobileNetTsm(ShowsMaps):
     """MobileNetV3-small on every frame, with a glance at the frames beside it; logits are averaged over frames."""
 
     def __init__(self, num_classes: int, sample_shape: Sequence[int], *, weights: str | None = None) -> None:
@@ -59,12 +96,16 @@ class MobileNetTsm(nn.Module):
         for block in self.net.features:
             if getattr(block, "use_res_connect", False):
                 block.block.insert(0, TemporalShift(num_frames=sample_shape[0]))
+        self.num_maps = self.net.classifier[0].in_features
 
-    def forward(self, x: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B K"]:
-        """Logits of clips."""
-        batch = x.shape[0]
+    def maps(self, x: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B C T"]:
+        """What every channel makes of every frame: the last features, averaged over pixels."""
         frames = self.normalise(x).flatten(0, 1).permute(0, 3, 1, 2)  # BT 3 H W
-        return self.net(frames).unflatten(0, (batch, -1)).mean(1)  # B K
+        return self.net.features(frames).mean((2, 3)).unflatten(0, (len(x), -1)).transpose(1, 2)
+
+    def read(self, maps: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
+        """Logits from the maps."""
+        return self.net.classifier(maps.transpose(1, 2)).mean(1)
 
 
 class TemporalShift(nn.Module):
