@@ -53,8 +53,8 @@ def _load(overrides: tuple[str, ...], _environment: tuple[str | None, ...]) -> D
         OmegaConf.resolve(cfg)
         if changed := unmirrored(cfg):
             remark(
-                f"classes of {cfg.data._target_.rpartition('.')[2]} are mirror images of one another, so that "
-                f"{' and '.join(changed)} see none (data.mirrors=true lets them)"
+                f"some classes of {cfg.data._target_.rpartition('.')[2]} are others' mirror images, so these see none: "
+                f"{', '.join(changed)} (data.mirrors=true lets them)"
             )
     OmegaConf.set_readonly(cfg, True)
     refuse_unworkable(cfg)

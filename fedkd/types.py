@@ -211,6 +211,15 @@ class View:
     valid: Clips
     test: Clips
 
+    def __post_init__(self) -> None:
+        labels = torch.cat([part.labels for part in (self.train, self.valid, self.test)])
+        strange = labels[(labels != UNKNOWN) & ((labels < 0) | (labels >= self.num_classes))]
+        if len(strange):
+            raise ValueError(
+                f"View {self.name} needs labels of its {self.num_classes} classes, 0..{self.num_classes - 1}, or "
+                f"UNKNOWN, got {int(strange[0])}."
+            )
+
     @property
     def num_classes(self) -> int:
         """K."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from fedkd.config import expand, load, options
 from fedkd.data.check import DataReport
 from fedkd.data.data_set import Prepared
 from fedkd.data.store import Store
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from fedkd.results import load as read
 from fedkd.results import only_run
 from simulations.data_report import render
@@ -187,7 +188,9 @@ def _note_idle_teacher(overrides: Sequence[str]) -> None:
 
 
 def _data(asked: argparse.Namespace) -> int:
-    data = build(load([f"data={asked.name}", *asked.overrides]).data)
+    with warnings.catch_warnings(category=Remark, action="ignore"):  # on what nets may see: none takes part
+        cfg = load([f"data={asked.name}", *asked.overrides])
+    data = build(cfg.data)
     if not hasattr(data, _DATA_VERBS[asked.what]):
         raise UserError(f"{asked.name} has nothing to {asked.what}.")
     if asked.what == "show":

@@ -37,7 +37,8 @@ def render(report: DataReport) -> RenderableType:
         Text.from_markup(head),
         Text(total),
         Columns(tables, padding=(0, 3)),
-        *_listed("missing", "yellow", report.missing(), show=len(report.views) + 1),
+        *_beside(report),
+        *_listed("missing", "yellow", report.missing(), show=1 + len(report.views) + len(report.beside)),
         *_listed("repeated", "yellow", copies, show=2),
         *_listed("broken", "red", broken, show=10),
         *_listed("notes", "cyan", list(report.notes), show=6),
@@ -58,6 +59,12 @@ def _counts(title: str, views: tuple[str, ...], pairs: list[tuple[str, str]]) ->
     if rest := rows[MOST_ROWS:]:
         table.add_row(f"... {len(rest)} more", *(str(sum(counts[row, view] for row in rest)) for view in views))
     return table
+
+
+def _beside(report: DataReport) -> list[RenderableType]:
+    """A line on what lies beside the clips: pictures."""
+    found = [f"{modality} {there or 'none'} of {should}" for modality, (there, should) in report.beside.items()]
+    return [Text("beside them: " + ", ".join(found))] if found else []
 
 
 def _listed(title: str, style: str, lines: list[str], show: int) -> list[RenderableType]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,16 @@ def test_valid5_holds_a_training_subject_back(root: Path) -> None:
     data = BerkeleyMhad(data_dir=str(root), protocol="valid5")
     view, people = data.view("h01", 0), data.subjects()
     assert {people[e] for e in view.valid.ids.tolist()} == {5} and 5 not in {people[e] for e in view.train.ids.tolist()}
+
+
+def test_first7_trains_on_seven_and_tests_the_other_five(root: Path) -> None:
+    for sensor, subject, action in product(SENSORS, range(8, 13), (1, 11)):
+        write_clip(root, sensor, subject, action, 1)
+    data = BerkeleyMhad(data_dir=str(root), protocol="first7")
+    view, people = data.view("h01", 0), data.subjects()
+    assert Counter(people[e] for e in view.train.ids.tolist()) == dict.fromkeys(range(1, 8), 4)
+    assert Counter(people[e] for e in view.test.ids.tolist()) == dict.fromkeys(range(8, 13), 2)
+    assert not len(view.valid)
 
 
 def test_first7_without_its_test_subjects_says_what_is_missing(root: Path) -> None:

@@ -426,6 +426,14 @@ class TestPyskl:
         for faults in (data.check().broken, data.prepare(quietly)):
             assert [fault.name for fault in faults] == ["S001C001P001R001A001"] and reason in faults[0].reason
 
+    def test_a_clip_that_is_there_twice_is_broken(self, tmp_path: Path) -> None:
+        write_pickle(tmp_path, ["S001C001P001R001A001", "S001C002P001R001A001", "S001C001P001R001A001"])
+        data = opened(tmp_path, source="pyskl")
+        for faults in (data.check().broken, data.prepare(quietly)):
+            assert [(fault.name, fault.reason) for fault in faults] == [
+                ("S001C001P001R001A001", "it is there 2 times; keep one")
+            ]
+
     def test_another_pickle_or_none_is_one_sentence(self, tmp_path: Path) -> None:
         data = NtuRgbd(data_dir=str(tmp_path), prepared_dir=str(tmp_path), source="pyskl")
         with pytest.raises(UserError, match=r"finds no ntu60_3danno\.pkl"):

@@ -641,11 +641,12 @@ class TestDepth:
         with pytest.raises(UserError, match=r"90 clips are not prepared .*fedkd data prepare nw_ucla"):
             data.view("v01", 0)
         assert data.check().notes == [
-            "90 clips have depth pictures",
             "90 clips' depth pictures not read yet: `fedkd data prepare nw_ucla` reads them once",
         ]
         assert data.prepare(quietly) == [] and data.check().exit_code == 0
-        assert data.check().notes == ["90 clips have depth pictures"], "there are no colours, and nobody asked for any"
+        report = data.check()
+        assert report.beside == {"rgb": (0, 90), "depth": (90, 90)}
+        assert not report.notes and not report.missing()[1:], "there are no colours, and nobody asked for any"
         view = data.view("v03", 0)
         depth = view.train.streams["depth"]
         assert depth.shape == (21, 16, 48, 48, 1) and depth.dtype == torch.uint8

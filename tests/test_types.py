@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fedkd.seeding import generator, opaque_id, seed_of
-from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, located
+from fedkd.types import UNKNOWN, Clips, EventLabels, SoftLabels, Tally, View, located
 
 
 def test_soft_labels_of_any_order_are_sorted_with_their_rows() -> None:
@@ -46,6 +46,19 @@ def test_what_is_asked_of_is_located_or_not_there() -> None:
 def test_clips_need_one_row_of_every_modality_for_each_event() -> None:
     with pytest.raises(ValueError, match="one rgb row"):
         Clips(torch.tensor([1, 2]), torch.tensor([0, 0]), {"rgb": torch.zeros(3, 1)})
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "test"])
+@pytest.mark.parametrize("label", [-2, 3, 99])
+def test_a_view_needs_labels_of_its_classes(part: str, label: int) -> None:
+    def clips(labels: list[int]) -> Clips:
+        return Clips(torch.arange(3), torch.tensor(labels), {})
+
+    parts = {name: clips([0, UNKNOWN, 2]) for name in ("train", "valid", "test")}
+    shared = torch.ones(3, dtype=torch.bool)
+    assert View("v01", ("a", "b", "c"), shared=shared, **parts).num_classes == 3
+    with pytest.raises(ValueError, match=rf"View v01 needs labels of its 3 classes, 0..2, or UNKNOWN, got {label}"):
+        View("v01", ("a", "b", "c"), shared=shared, **parts | {part: clips([0, 1, label])})
 
 
 def test_tallies_add_up_in_any_order() -> None:

@@ -16,7 +16,8 @@ from test_video import greys, write_video
 from fedkd.data.pool import pool
 from fedkd.data.utd_mhad import PROTOCOLS, UtdMhad
 from fedkd.data.utd_mhad_files import ACTIONS, PUBLISHED_CLIPS, SUBJECTS, TRIALS, read_file
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
+from simulations.cli import main
 
 FOLDERS = {"skeleton": ("Skeleton", "d_skel"), "inertial": ("Inertial", "d_iner")}
 
@@ -255,8 +256,16 @@ def test_pictures_that_were_not_read_are_counted_by_the_check(root: Path) -> Non
     (root / "utd_mhad" / "Depth" / "a1_s1_t1_depth.mat").write_bytes(b"junk")
     data = UtdMhad(data_dir=str(root), prepared_dir=str(root / "kept"))
     assert data.check().notes == ["1 picture files not read yet: `fedkd data prepare utd_mhad` reads them once"]
+    assert "860 of 861 depth recordings" in data.check().missing(), "nobody asked for colours"
+    assert not any("rgb" in line for line in data.check().missing())
     data.prepare(lambda files, count, store: files)
     assert "a1_s1_t1_depth" in [fault.name for fault in data.check().pictures] and not data.check().notes
+
+
+def test_the_check_says_nothing_of_nets(root: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (root / "utd_mhad" / "Depth").mkdir()
+    assert main(["data", "check", "utd_mhad", f"data_dir={root}", f"data.prepared_dir={root}"]) == 0
+    assert not [warning for warning in recwarn if issubclass(warning.category, Remark)]
 
 
 def test_colours_without_a_file_or_a_kinect_are_one_sentence(root: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class DataReport:
     expected   the number of clips there should be, None where nobody published it.
     copies     {clip: the clip it repeats}.
     broken     clips that cannot be used.
-    pictures   recordings that cannot be used and lie beside clips which are counted without them.
+    beside     {modality: recordings that lie beside the clips, which are counted without them; how many should}.
+    pictures   those of them that cannot be used.
     lists      what is wrong with files that tell which clip is for what.
     notes      other faults a reader should know of, one line each.
     """
@@ -53,6 +54,7 @@ class DataReport:
     expected: int | None = None
     copies: Mapping[str, str] | None = None
     broken: Sequence[Broken] = ()
+    beside: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     pictures: Sequence[Broken] = ()
     lists: Sequence[Broken] = ()
     notes: Sequence[str] = ()
@@ -63,7 +65,7 @@ class DataReport:
         return 1 if self.broken or self.pictures or self.lists else 0
 
     def missing(self) -> list[str]:
-        """What should be there and is not, one line each."""
+        """What should be there and is not, one line each; a modality of which nothing is there was not asked for."""
         filmed = {view: {clip.event for clip in self.clips if clip.view == view} for view in self.views}
         events = set().union(*filmed.values())
         lines = []
@@ -74,6 +76,9 @@ class DataReport:
                 lines.append(f"view {view}, all of it")
             elif lacking := len(events - filmed[view]):
                 lines.append(f"in {view}: {lacking} of {len(events)} events that another view filmed")
+        for modality, (there, should) in self.beside.items():
+            if 0 < there < should:
+                lines.append(f"{should - there} of {should} {modality} recordings")
         return lines
 
     def events_of_all_views(self) -> int:

@@ -170,7 +170,7 @@ class NtuRgbd:
             notes.append(f"{twice} clips lie in both {' and '.join(FOLDERS)}, alike, and are taken once")
         if unread:
             notes.append(f"{len(unread)} of {len(there)} clips are not prepared: `fedkd data prepare ntu_rgbd`")
-        videos, waiting = video_faults(self._folder(), self.prepared_dir, self.side)
+        num_videos, videos, waiting = video_faults(self._folder(), self.prepared_dir, self.side)
         return DataReport(
             dataset=f"{self.name}, {self.num_classes} classes",
             source=str(self._place()),
@@ -178,6 +178,7 @@ class NtuRgbd:
             clips=[ClipFact(n.view, str(n.event), self.classes[n.action - 1], f"s{n.performer:03}") for n in names],
             expected=PUBLISHED_CLIPS[self.num_classes],
             broken=broken,
+            beside={"rgb": (num_videos, len(names))},
             pictures=videos,
             notes=[*notes, *waiting],
         )

@@ -9,7 +9,7 @@ or 2 with zeros where a body was not seen; clips with missing skeletons are alre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -43,12 +43,17 @@ def annotations_of(path: Path) -> list[Entry]:
         raise UserError(f"{path} holds no list 'annotations' of clips with a 'frame_dir': take PYSKL's {path.name}.")
     if not clips:
         raise UserError(f"{path}: its list 'annotations' holds no clip: take PYSKL's {path.name}, {PUBLISHED_AT}.")
-    found = {clip["frame_dir"]: clip for clip in clips}
+    found: dict[str, list[Mapping[str, object]]] = {}
+    for clip in clips:
+        found.setdefault(clip["frame_dir"], []).append(clip)
     return [Entry(stem, path, partial(_read, stem, found[stem])) for stem in sorted(found)]
 
 
-def _read(stem: str, clip: Mapping[str, object]) -> Float[Tensor, "T J 3"] | Broken:
+def _read(stem: str, clips: Sequence[Mapping[str, object]]) -> Float[Tensor, "T J 3"] | Broken:
     """A clip's main body, metres in the camera's own frame, T >= 1; or the reason why there is none."""
+    if len(clips) > 1:
+        return Broken(stem, f"it is there {len(clips)} times; keep one")
+    [clip] = clips
     name, keypoint = name_of(stem), clip.get("keypoint")
     if name is None:
         return Broken(stem, "its name is not SsssCcccPpppRrrrAaaa of a clip that the data set has")

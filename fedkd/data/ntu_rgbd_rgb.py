@@ -38,9 +38,13 @@ def videos_of(data_dir: str | None) -> list[Path]:
     return _there(release_folder("ntu_rgbd", data_dir, (_FILES,), PUBLISHED_AT))
 
 
-def video_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[list[Broken], list[str]]:
-    """Videos that the last `prepare` could not read, and a note on those it has not read; none is opened."""
-    return as_prepared("ntu_rgbd", [(colour_store(prepared_dir, side), _there(folder))], "videos")
+def video_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[int, list[Broken], list[str]]:
+    """How many videos there are, those that the last `prepare` could not read, and a note on those it has not read.
+
+    None is opened.
+    """
+    there = _there(folder)
+    return len(there), *as_prepared("ntu_rgbd", [(colour_store(prepared_dir, side), there)], "videos")
 
 
 def _there(folder: Path) -> list[Path]:

@@ -213,8 +213,8 @@ class NwUcla:
         """What is in the folder, whatever the protocol; of pictures what the last `prepare` found."""
         folder = folder_of(self.data_dir)
         recordings, broken = read_folder(folder)
-        unread, waiting = film_faults(folder.parent, self.prepared_dir, self.side)
-        undeep, deep = depth_faults(folder.parent, self.prepared_dir)
+        films, unread, waiting = film_faults(folder.parent, self.prepared_dir, self.side)
+        deep, undeep, waiting_deep = depth_faults(folder.parent, self.prepared_dir)
         ordered = sorted(recordings, key=lambda r: (r.label, r.subject))
         return DataReport(
             dataset=self.name,
@@ -224,8 +224,9 @@ class NwUcla:
             expected=PUBLISHED_CLIPS,
             copies=repeats(recordings),
             broken=broken,
+            beside={"rgb": (films, len(recordings)), "depth": (deep, len(recordings))},
             pictures=[*unread, *undeep],
-            notes=[*_notes(recordings), *waiting, *deep],
+            notes=[*_notes(recordings), *waiting, *waiting_deep],
         )
 
 

@@ -66,11 +66,10 @@ def prepare_depth(folder: Path, prepared_dir: str | None, progress: Progress) ->
     return depth_store(prepared_dir).prepare(depth_films(folder), _make, progress)
 
 
-def depth_faults(folder: Path, prepared_dir: str | None) -> tuple[list[Broken], list[str]]:
-    """Folders that the last `prepare` could not read; how many there are, and how many it has not read yet."""
-    films = depth_there(folder)
-    broken, waiting = as_prepared("nw_ucla", [(depth_store(prepared_dir), films)], "clips' depth pictures")
-    return broken, [f"{len(films)} clips have depth pictures", *waiting] if films else []
+def depth_faults(folder: Path, prepared_dir: str | None) -> tuple[int, list[Broken], list[str]]:
+    """How many folders there are, those that the last `prepare` could not read, and a note on those it has not read."""
+    there = depth_there(folder)
+    return len(there), *as_prepared("nw_ucla", [(depth_store(prepared_dir), there)], "clips' depth pictures")
 
 
 def _make(film: Path) -> UInt8[np.ndarray, "F S S 1"] | str:

@@ -54,9 +54,13 @@ def films(folder: Path) -> list[Path]:
     return found
 
 
-def film_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[list[Broken], list[str]]:
-    """Films that the last `prepare` could not read, and a note on those it has not read; none is opened."""
-    return as_prepared("nw_ucla", [(colour_store(prepared_dir, side), _there(folder))], "films")
+def film_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[int, list[Broken], list[str]]:
+    """How many films there are, those that the last `prepare` could not read, and a note on those it has not read.
+
+    None is opened.
+    """
+    there = _there(folder)
+    return len(there), *as_prepared("nw_ucla", [(colour_store(prepared_dir, side), there)], "films")
 
 
 def _there(folder: Path) -> list[Path]:

@@ -59,7 +59,7 @@ from fedkd.data.utd_mhad_files import (
     folder_of,
     read_folder,
 )
-from fedkd.data.utd_mhad_pictures import picture_faults, picture_recordings, prepare_pictures
+from fedkd.data.utd_mhad_pictures import picture_faults, picture_recordings, pictures_there, prepare_pictures
 from fedkd.errors import UserError
 from fedkd.types import Clips, View
 
@@ -169,8 +169,9 @@ class UtdMhad:
         expected = PUBLISHED_CLIPS * len(FOLDERS)
         pictures, waiting = picture_faults(folder, self.prepared_dir, self.side)
         return DataReport(
-            self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken, pictures=pictures, notes=waiting
-        )
+            self.name, str(folder), tuple(FOLDERS), facts, expected, broken=broken,
+            beside=pictures_there(folder), pictures=pictures, notes=waiting,
+        )  # fmt: skip
 
     def prepare(self, progress: Progress) -> list[Broken]:
         """Make the depth and colour clips that are not there yet; the files that hold none."""

@@ -51,6 +51,11 @@ def picture_faults(folder: Path, prepared_dir: str | None, side: int) -> tuple[l
     return [*broken, *(fault for _, repeated in found.values() for fault in repeated)], waiting
 
 
+def pictures_there(folder: Path) -> dict[str, tuple[int, int]]:
+    """{modality: files in the folder, files published}."""
+    return {modality: (len([*folder.glob(files)]), PUBLISHED_CLIPS) for modality, files in PICTURES.items()}
+
+
 def picture_recordings(folder: Path, modality: str, prepared_dir: str | None, side: int) -> list[Recording]:
     """Every clip of the folder's "depth" or "rgb", prepared before."""
     files, repeated = _files(folder, modality)
