@@ -13,6 +13,7 @@ from fedkd.consensus.enhanced_era import enhanced_era
 from fedkd.consensus.era import era
 from fedkd.consensus.log_pool import log_pool
 from fedkd.consensus.mean import mean_consensus
+from fedkd.consensus.viewpoint_attention import viewpoint_attention
 from fedkd.losses.adaptive_confidence import adaptive_confidence_loss
 from fedkd.losses.cross_entropy import soft_cross_entropy
 from fedkd.losses.dkd import dkd_loss
@@ -179,3 +180,13 @@ def test_log_pool(beta: float) -> None:
     product = np.prod(BELIEFS ** (beta * say[..., None]), axis=0)
     expected = product / product.sum(1, keepdims=True)
     np.testing.assert_allclose(log_pool(TABLES, beta=beta).probs.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_viewpoint_attention(temperature: float) -> None:
+    """sum_v a_v p_v of the module's docstring, event by event."""
+    expected = []
+    for n in range(len(EVENTS)):
+        say = np.array([WEIGHT[v, n] * np.exp(BELIEFS[v, n] @ MEAN[n] / temperature) for v in range(len(TABLES))])
+        expected.append((say / say.sum()) @ BELIEFS[:, n])
+    np.testing.assert_allclose(viewpoint_attention(TABLES, temperature=temperature).probs.numpy(), expected, rtol=1e-5)
