@@ -2,6 +2,7 @@
 
 For clips in which modalities are joined, such as "skeleton+imu" [T 20+2 3]: late fusion, but taught as one net.
 
+    >>> import torch
     >>> from fedkd.models.pose_net import PoseNet
     >>> from fedkd.models.tcn import Tcn
     >>> Branches(27, (32, 22, 3), parts=[20, -1], nets=[PoseNet, Tcn])(torch.zeros(2, 32, 22, 3)).shape
