@@ -35,8 +35,6 @@ class Habits:
     common_start   all students start from the same weights (weights are averaged) rather than each from its own.
     threshold      confidence from which a student's own guess is a pseudo-label.
     teacher_voice  share of the teacher's opinion in what a view tells others, 0..1.
-    anew_after     the round after which the views first speak, if a student that then hears a consensus begins anew
-                   (born again: Furlanello et al., ICML 2018, https://arxiv.org/abs/1805.04770); None never does.
     paired         whether teachers answer about the clip that the student sees; False shows what a loader that shuffles
                    both sides by themselves costs.
     deaf_below     a view that lacks a smaller share of labels than this does not listen.
@@ -46,7 +44,6 @@ class Habits:
     common_start: bool = False
     threshold: float = 0.9
     teacher_voice: float = 0.0
-    anew_after: int | None = None
     paired: bool = True
     deaf_below: float = 0.0
 
@@ -113,8 +110,6 @@ class Camera:
             return
         if self.listens and not self.first_heard:
             self.first_heard = round
-            if self.habits.anew_after is not None:
-                self.pupil = self._new_student("anew")
         self.consensus = consensus
 
     def adopt(self, weights: Mapping[str, Tensor]) -> None:
@@ -147,7 +142,6 @@ class Camera:
             self._lesson(round),
             round,
             self._chance("student"),
-            rounds=self._rounds_of_this_student(round),
             listening=self._listening(round),
         )
 
@@ -227,33 +221,20 @@ class Camera:
         shape = clip_shape(self.view, course, role)
         return course.new_pupil(shape, self.view.num_classes, (self.habits.seed, role))
 
-    def _new_student(self, *again: str) -> Pupil:
+    def _new_student(self) -> Pupil:
         shape = clip_shape(self.view, self.course, "student")
         teachers = [mentor.pupil.net for mentor in self.mentors.values()]
-        return self.course.new_pupil(shape, self.view.num_classes, self._start(self.view.name, *again), teachers)
+        return self.course.new_pupil(shape, self.view.num_classes, self._start(self.view.name), teachers)
 
-    def _start(self, view: str, *again: str) -> SeedPath:
+    def _start(self, view: str) -> SeedPath:
         """The chance that a view's student starts from."""
         whose = () if self.habits.common_start else (view,)
-        return self.habits.seed, "student", *whose, *again
+        return self.habits.seed, "student", *whose
 
     def _listening(self, round: int) -> float:
         """How much the student listens to the consensus in this round, 0..1."""
         hears = self.listens and self.first_heard > 0
         return self.lack * self.course.objective.ramp(round - self.first_heard) if hears else 0.0
-
-    def _rounds_of_this_student(self, round: int) -> int:
-        """Rounds over which this student's learning rate falls: those before, or after, its view begins anew.
-
-        A student that waits in vain has all rounds to itself.
-        """
-        all_rounds, first = self.course.rounds, self.habits.anew_after
-        if first is None:
-            return all_rounds
-        if self.first_heard:
-            return all_rounds - self.first_heard + 1
-        waits = self.listens and round <= first
-        return min(first, all_rounds) if waits else all_rounds
 
     def _chance(self, role: str) -> tuple[int, str, str]:
         return self.habits.seed, role, self.view.name

@@ -55,7 +55,6 @@ def new_camera(overrides: tuple[str, ...], name: str) -> Camera:
         common_start=cfg.strategy.common_start,
         threshold=cfg.objective.threshold,
         teacher_voice=cfg.strategy.teacher_voice,
-        anew_after=cfg.speak_after if cfg.strategy.anew else None,
         paired=cfg.teaching.paired,
         deaf_below=cfg.strategy.deaf_below,
     )

@@ -57,7 +57,6 @@ class Studio(Camera):
             footage,
             round,
             self._chance("student"),
-            rounds=self._rounds_of_this_student(round),
             listening=self._listening(round),
         )
 
@@ -68,9 +67,9 @@ class Studio(Camera):
         shape, *_ = [clip_shape(view, course, role) for view in self.views]
         return self.together.new_teacher(shape, self.view.num_classes, (self.habits.seed, role))
 
-    def _new_student(self, *again: str) -> Pupil:
+    def _new_student(self) -> Pupil:
         shape, *_ = [clip_shape(view, self.course, "student") for view in self.views]
-        starts = {view.name: self._start(view.name, *again) for view in self.views}
+        starts = {view.name: self._start(view.name) for view in self.views}
         return self.together.new_students(shape, self.view.num_classes, starts, self.teacher.pupil)
 
     def _lesson(self, round: int) -> Lesson:

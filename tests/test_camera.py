@@ -56,7 +56,7 @@ def test_a_told_label_is_known_and_no_longer_spoken_of() -> None:
 
 
 def test_a_view_with_every_label_listens_to_nobody() -> None:
-    full = camera("data.labels=1.0", anew_after=2)
+    full = camera("data.labels=1.0")
     student = full.pupil
     full.hear_consensus(SoftLabels.of(full.view.train.ids, torch.full((len(full.view.train), 3), 1 / 3)), 3)
     assert not full.listens and full.pupil is student
@@ -67,16 +67,15 @@ def test_a_view_that_lacks_little_can_be_deaf() -> None:
     assert camera().listens and not camera(deaf_below=0.9).listens
 
 
-def test_a_student_begins_anew_at_its_first_consensus_only() -> None:
-    seen = camera(anew_after=2)
+def test_a_student_keeps_what_it_learned_when_it_first_hears_a_consensus() -> None:
+    seen = camera()
     seen.train(1)
-    first = seen.pupil
+    student, step = seen.pupil, seen.pupil.step
     seen.hear_consensus(consensus_for(seen), 3)
-    second = seen.pupil
-    assert second is not first and second.step == 0
+    assert seen.pupil is student and student.step == step > 0
     seen.train(3)
     seen.hear_consensus(consensus_for(seen), 4)
-    assert seen.pupil is second and seen.first_heard == 3
+    assert seen.first_heard == 3
 
 
 def test_a_consensus_is_learned_from() -> None:
@@ -101,12 +100,12 @@ def test_teacher_answers_are_computed_once_for_each_teacher(monkeypatch) -> None
 
 
 def test_a_camera_packed_and_unpacked_goes_on_with_the_same_bits() -> None:
-    straight, paused = camera(anew_after=2), camera(anew_after=2)
+    straight, paused = camera(), camera()
     for seen in (straight, paused):
         seen.train(1)
         seen.hear_consensus(consensus_for(seen), 3)
         seen.train(3)
-    resumed = camera(anew_after=2)
+    resumed = camera()
     resumed.unpack(paused.packed())
     assert (resumed.lack, resumed.first_heard) == (paused.lack, paused.first_heard)
     assert [straight.train(4), digest(straight.pupil.net.state_dict())] == [
@@ -130,15 +129,14 @@ def test_a_view_that_learned_nothing_asks_and_abstains() -> None:
 
 
 def test_a_consensus_of_nothing_is_none() -> None:
-    seen = camera(anew_after=2)
+    seen = camera()
     student = seen.pupil
     seen.hear_consensus(SoftLabels.empty(3), 3)
     assert seen.pupil is student and not seen.first_heard
 
 
-def test_a_student_that_waits_in_vain_ends_at_a_low_rate() -> None:
-    """Planned over the rounds before the views speak, its cosine would climb again afterwards."""
-    seen = camera(anew_after=2)
+def test_a_student_ends_at_a_low_rate() -> None:
+    seen = camera()
     rates = []
     for round in range(1, 5):
         seen.train(round)

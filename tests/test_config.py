@@ -51,7 +51,7 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["objective.teacher=a"], "objective.teacher must be a float"),
         (["rounds=1"], "strategy=distil needs speak_after below rounds, got 1 of 1"),
         (["rounds=5", "speak_after=5"], "needs speak_after below rounds, got 5 of 5"),
-        (["rounds=3", "speak_after=5", "strategy.anew=false"], "nobody would hear what is said"),
+        (["rounds=3", "speak_after=5"], "nobody would hear what is said"),
         (["experiment=demo", "rounds=1"], "needs speak_after below rounds"),
         (["speak_after=0"], "speak_after must be a whole number, at least 1, got 0"),
         (["speak_after=x"], "speak_after must be a whole number, at least 1, got 'x'"),

@@ -29,7 +29,7 @@ from fedkd.types import UNKNOWN, UNSEEN, SoftLabels, View
 from fedkd.weights import digest
 from strategies.checkpoint import arrays_in
 
-WORDS = ("teaching.origin=online", "hint=feature", "consensus=viewpoint_attention", "strategy.anew=false")
+WORDS = ("teaching.origin=online", "hint=feature", "consensus=viewpoint_attention")
 DOUBLE = torch.float64
 
 

@@ -69,17 +69,16 @@ class Course:
         round: int,
         seed_path: SeedPath,
         *,
-        rounds: int | None = None,
         listening: float = 0.0,
     ) -> Tally:
-        """Round `round` of a course of `rounds` (by default all); the consensus counts as much as it is listened to."""
+        """Round `round` of the course; the consensus counts as much as it is listened to."""
         with global_chance(seed_path, "dropout", round):
             return fit(
                 pupil,
                 lesson,
                 self.objective,
                 augment=self.augment,
-                rounds=rounds or self.rounds,
+                rounds=self.rounds,
                 listening=listening,
                 generator=generator(*seed_path, "batches", round),
             )

@@ -149,10 +149,9 @@ class OnlineCourse:
         round: int,
         path: SeedPath,
         *,
-        rounds: int | None = None,
         listening: float = 0.0,
     ) -> Tally:
-        """Round `round` of the students, of `rounds`, and in the same steps of their teacher, of the whole course.
+        """Round `round` of the students, and in the same steps of their teacher.
 
         The tally holds the terms of L_S and L_v, those of one name added up. Without a label and without a consensus
         there is nothing to begin from: the tally's count is then 0.
@@ -175,9 +174,7 @@ class OnlineCourse:
                 guidance = Guide(guide, *shown.together(_attention_of(teacher)))
 
                 stages = self.stages(scene, guidance if guides else None, students.hints, listening)
-                students.descend(
-                    torch.stack([total(terms) for terms in stages]).sum(), (rounds or course.rounds) * steps
-                )
+                students.descend(torch.stack([total(terms) for terms in stages]).sum(), course.rounds * steps)
                 if not self.teacher_first:
                     answer = transfer(guidance.logits, scene.logits, part, self.teacher.objective, 0.0)
                     teacher.descend(total(answer), course.rounds * steps)
