@@ -104,6 +104,7 @@ def refuse_unworkable(cfg: DictConfig) -> None:
     _refuse_online(cfg)
     _refuse_apart(cfg)
     _refuse_mixing(cfg)
+    _refuse_moments(cfg)
     _refuse_no_teacher(cfg)
     _refuse_nets(cfg)
 
@@ -169,6 +170,16 @@ def _refuse_mixing(cfg: DictConfig) -> None:
         raise UserError(
             f"teaching.origin={cfg.teaching.origin} with strategy={cfg.strategy.name} does not mix clips, its batches "
             "are of events; set student.schooling.mixup=0 and teacher.schooling.mixup=0."
+        )
+
+
+def _refuse_moments(cfg: DictConfig) -> None:
+    """A hint about moments, where a teacher and its students see clips cropped each in its own way."""
+    if "distribution" in cfg.hint and (_online(cfg) or cfg.strategy.apart):
+        raise UserError(
+            f"hint=focal_channel compares moments, which teaching.origin={cfg.teaching.origin} with "
+            f"strategy={cfg.strategy.name} does not keep in step; choose another hint=, or strategy=central with "
+            "teaching.origin=local."
         )
 
 

@@ -198,7 +198,7 @@ class Clips:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One camera's recordings, split for a run. Subjects of `train`, `valid` and `test` are disjoint.
+    """One camera's recordings, split for a run: no clip is in two parts. Whether a person may be, the protocol says.
 
     train   all its training clips; labels UNKNOWN where this view has none.
     shared  which training clips it may speak about with other views.

@@ -7,6 +7,7 @@ which knows convolutions and matrix products; norms and activations are not coun
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import torch
@@ -41,11 +42,21 @@ def weigh() -> Iterator[tuple[str, str, str, tuple[int, ...], int, int]]:
             shape = LARGE_RGB if large else SHAPES[node.modality]
             net = build(node.model, sample_shape=shape, num_classes=NUM_CLASSES).eval()
             clip = torch.zeros(1, *shape, dtype=torch.uint8 if node.modality in ("rgb", "depth") else torch.float32)
-            torch.backends.mha.set_fastpath_enabled(False)  # the fused layer hides what it multiplies
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            with torch.no_grad(), _layer_by_layer(), FlopCounterMode(display=False) as counter:
                 net(clip)
             parameters = sum(parameter.numel() for parameter in net.parameters())
             yield group, name, node.modality, shape, parameters, counter.get_total_flops() // 2
+
+
+@contextmanager
+def _layer_by_layer() -> Iterator[None]:
+    """Transformers without torch's fused layer, which hides what it multiplies."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def table() -> Table:

@@ -11,6 +11,8 @@ from typing import NoReturn
 
 import pytest
 import test_berkeley_mhad
+import test_hmdb51
+import test_mmact
 import test_ntu_rgbd
 import test_nw_ucla
 from test_utd_mhad import write_clip
@@ -68,12 +70,25 @@ def write_nw_ucla(root: Path) -> None:
     test_nw_ucla.write_clip(root, 1, 1, 0, "v01")
 
 
+def write_utd(root: Path) -> None:
+    for modality in ("skeleton", "inertial"):
+        write_clip(root, 1, 1, 1, modality)
+
+
+def write_mmact(root: Path) -> None:
+    for sensor in test_mmact.SENSORS:
+        test_mmact.write_reading_of(root, sensor, 1, 1, 1, "walking")
+
+
 @pytest.mark.parametrize(
     ("name", "write", "inside"),
     [
         ("ntu_rgbd", write_ntu, "nturgb+d_skeletons"),
         ("nw_ucla", write_nw_ucla, "all_sqe"),
         ("berkeley_mhad", write_berkeley, "Accelerometer"),
+        ("utd_mhad", write_utd, "Skeleton"),
+        ("mmact", write_mmact, "trimmed"),
+        ("hmdb51", test_hmdb51.write_folder, "*"),
     ],
 )
 def test_a_folder_one_level_too_high_or_too_deep(

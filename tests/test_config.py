@@ -73,6 +73,8 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
             "assistants.inertial.schooling.batch must be a whole number",
         ),
         (["experiment=online", "student=skeleton_transformer"], "does not mix clips"),
+        (["experiment=online", "hint=focal_channel"], "hint=focal_channel compares moments"),
+        (["experiment=cmd_mv", "strategy=together", "hint=focal_channel"], "hint=focal_channel compares moments"),
         (["results_dir=''"], "results_dir must name a folder"),
         (["name=a/b"], "name is one folder under results_dir"),
         (["name=.."], "name is one folder under results_dir"),

@@ -1,9 +1,6 @@
 """`fedkd models`: parameters and multiply-adds, against numbers worked out by hand."""
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 
 from simulations import models
 from simulations.cli import main
@@ -13,12 +10,9 @@ SMALL = {"student": ["imu_tcn", "rgb_small"], "teacher": ["none", "tcn"]}
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few nets of the configuration: all of them take a while."""
     monkeypatch.setattr(models, "options", SMALL.__getitem__)
-    before = torch.backends.mha.get_fastpath_enabled()
-    yield
-    torch.backends.mha.set_fastpath_enabled(before)
 
 
 def tcn(frames: int, values: int) -> tuple[int, int]:

@@ -262,6 +262,41 @@ def test_pictures_that_were_not_read_are_counted_by_the_check(root: Path) -> Non
     assert "a1_s1_t1_depth" in [fault.name for fault in data.check().pictures] and not data.check().notes
 
 
+@pytest.mark.parametrize(
+    ("variables", "length", "sentence"),
+    [
+        ({"d_depth": np.full((24, 32, 9), 900, np.uint16)}, 150, "it is no whole MATLAB 5 file, truncated or damaged"),
+        ({"depth": np.full((24, 32, 9), 900, np.uint16)}, None, "it lacks the variable d_depth"),
+        ({"d_depth": np.zeros((24, 32, 0), np.uint16)}, None, "d_depth is 24 x 32 x 0 of uint16, not H x W x T"),
+    ],
+)
+def test_a_depth_file_that_is_cut_or_empty_or_holds_something_else_is_named_and_refused(
+    root: Path, variables: dict[str, np.ndarray], length: int | None, sentence: str
+) -> None:
+    path = root / "utd_mhad" / "Depth" / "a1_s1_t1_depth.mat"
+    path.parent.mkdir()
+    scipy.io.savemat(path, variables)
+    path.write_bytes(path.read_bytes()[:length])
+    data = UtdMhad(data_dir=str(root), depth=True, prepared_dir=str(root / "kept"))
+    [fault] = data.prepare(lambda files, count, store: files)
+    assert fault.name == "a1_s1_t1_depth" and sentence in fault.reason
+    with pytest.raises(UserError, match=f"1 recordings are broken, first a1_s1_t1_depth: {sentence}"):
+        data.view("kinect", 0)
+
+
+@pytest.mark.parametrize("modality", FOLDERS)
+def test_a_file_without_its_variable_or_with_a_hole_is_named_and_refused(root: Path, modality: str) -> None:
+    path, key = write_clip(root, 1, 1, 1, modality), FOLDERS[modality][1]
+    whole = scipy.io.loadmat(path)[key]
+    data = UtdMhad(data_dir=str(root))
+    for variables, sentence in (({"d": whole}, f"it lacks the variable {key}"), ({key: whole * np.nan}, "nan|finite")):
+        scipy.io.savemat(path, variables)
+        [fault] = data.check().broken
+        assert fault.name == path.name and data.check().exit_code == 1
+        with pytest.raises(UserError, match=f"1 files.*first {path.name}.*({sentence})"):
+            data.view("inertial" if modality == "inertial" else "kinect", 0)
+
+
 def test_the_check_says_nothing_of_nets(root: Path, recwarn: pytest.WarningsRecorder) -> None:
     (root / "utd_mhad" / "Depth").mkdir()
     assert main(["data", "check", "utd_mhad", f"data_dir={root}", f"data.prepared_dir={root}"]) == 0

@@ -8,7 +8,7 @@ the teacher models or the ground-truth label"; how it selects is this project's 
         (1 - a c) CE(y, z) + a c D(t_k, z)          otherwise,                   a = `share`, D = KD at T
 
 A clip without a true label follows the teacher with the surest first choice, at a = 1, if it reaches the threshold, and
-costs nothing otherwise.
+costs nothing otherwise. Semantic is the name alone: the abstract does not say how a class's meaning enters.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Nets for pictures in motion, from torchvision: clips uint8 [B T H W 3] -> logits [B K].
 
-    VideoNet, "r2plus1d_18" and "mc3_18"   Tran et al. CVPR 2018, https://arxiv.org/abs/1711.11248
+    VideoNet, "r2plus1d_18"                Tran et al. CVPR 2018, https://arxiv.org/abs/1711.11248
     VideoNet, "s3d"                        Xie et al. ECCV 2018, https://arxiv.org/abs/1712.04851
     VideoNet, "swin3d_t"                   Liu et al. CVPR 2022, https://arxiv.org/abs/2106.13230
     MobileNetTsm                           Howard et al. ICCV 2019, https://arxiv.org/abs/1905.02244, with the temporal
@@ -8,7 +8,7 @@
 
 Pictures are normalised inside, to the statistics that the published weights were trained with. `weights: DEFAULT`
 downloads those weights; null starts afresh. A batch of one trains as long as the last feature map, over frames and
-pixels, has more than one cell (BatchNorm needs two values): for s3d 16 frames or 64 pixels, for the ResNets 32 pixels.
+pixels, has more than one cell (BatchNorm needs two values): for s3d 16 frames or 64 pixels, for R(2+1)D 32 pixels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fedkd.models._temporal_shift import shifted
 from fedkd.models._torchvision import torchvision
 from fedkd.models.shows_maps import ShowsMaps
 
-HEADS = {"r2plus1d_18": "fc", "mc3_18": "fc", "s3d": "classifier.1", "swin3d_t": "head"}
+HEADS = {"r2plus1d_18": "fc", "s3d": "classifier.1", "swin3d_t": "head"}
 """Where each net keeps the layer that names the classes."""
 
 
@@ -74,10 +74,8 @@ def _swin_trunk(net: Any, x: Tensor) -> Tensor:
     return net.norm(net.features(net.pos_drop(net.patch_embed(x)))).permute(0, 4, 1, 2, 3)
 
 
-_RESIDUAL: tuple[Layer, Layer] = (_residual_trunk, lambda net, x: net.fc(x))
 _PARTS: dict[str, tuple[Layer, Layer]] = {
-    "r2plus1d_18": _RESIDUAL,
-    "mc3_18": _RESIDUAL,
+    "r2plus1d_18": (_residual_trunk, lambda net, x: net.fc(x)),
     "s3d": (_s3d_trunk, _s3d_head),
     "swin3d_t": (_swin_trunk, lambda net, x: net.head(x)),
 }
