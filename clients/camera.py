@@ -25,7 +25,7 @@ TEACHER = "teacher"
 """The first mentor's role."""
 
 WHISPER = 2.0**-10
-"""Weight of an untaught student's exam answers: they count where no other view saw the event, and nowhere else."""
+"""Weight of an untaught student's exam answers: they count where no other view saw the event, and hardly elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Habits:
     paired         whether teachers answer about the clip that the student sees; False shows what a loader that shuffles
                    both sides by themselves costs.
     deaf_below     a view that lacks a smaller share of labels than this does not listen.
+    awaits_teacher the first teacher comes by letter: where it is not there yet, none is taught in its place.
     """
 
     seed: int
@@ -46,6 +47,7 @@ class Habits:
     teacher_voice: float = 0.0
     paired: bool = True
     deaf_below: float = 0.0
+    awaits_teacher: bool = False
 
 
 class Camera:
@@ -241,6 +243,9 @@ class Camera:
 
     def _teach_mentors(self) -> None:
         """Each mentor that nobody taught is taught here, by the labels and by the mentors before it."""
+        first = self.mentors.get(TEACHER)
+        if self.habits.awaits_teacher and first is not None and not first.taught:
+            return  # those after it wait too
         before: list[Mentor] = []
         for role, mentor in self.mentors.items():
             if not mentor.taught and (self.labels != UNKNOWN).any():

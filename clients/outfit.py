@@ -57,6 +57,7 @@ def new_camera(overrides: tuple[str, ...], name: str) -> Camera:
         teacher_voice=cfg.strategy.teacher_voice,
         paired=cfg.teaching.paired,
         deaf_below=cfg.strategy.deaf_below,
+        awaits_teacher=cfg.teaching.origin in ("lab", "file", "federated"),
     )
     if cfg.teaching.origin == "online":
         return Studio(everything, online_course(cfg, name), habits)

@@ -55,6 +55,14 @@ def test_a_told_label_is_known_and_no_longer_spoken_of() -> None:
     assert seen.lack < lack
 
 
+def test_a_view_whose_teacher_is_on_its_way_teaches_none_in_its_place() -> None:
+    waits, teaches = camera("objective.teacher=1.0", awaits_teacher=True), camera("objective.teacher=1.0")
+    assert "teacher" not in dict(waits.train(1).means()) and "teacher" in dict(teaches.train(1).means())
+    assert not waits.teacher.taught and teaches.teacher.taught
+    waits.adopt_teacher(teaches.teacher.pupil.net.state_dict())
+    assert "teacher" in dict(waits.train(2).means())
+
+
 def test_a_view_with_every_label_listens_to_nobody() -> None:
     full = camera("data.labels=1.0")
     student = full.pupil
