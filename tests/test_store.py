@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -116,6 +117,17 @@ def test_a_file_that_was_broken_is_tried_anew(tmp_path: Path, files: list[Path])
     store = a_store(tmp_path)
     assert len(store.prepare(files, lambda path: "not today", quietly)) == 4
     assert store.prepare(files, make, quietly) == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, files: list[Path]) -> None:
+    def while_it_is_copied(path: Path) -> np.ndarray | str:
+        clip = make(path)
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+        return clip
+
+    store = a_store(tmp_path)
+    store.prepare(files, while_it_is_copied, quietly)
+    assert store.out_of_date(files) == [path.stem for path in files]
 
 
 def test_files_of_one_stem_are_told_apart_by_their_name(tmp_path: Path) -> None:

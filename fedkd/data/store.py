@@ -136,9 +136,9 @@ class Store:
             if (name := self.named(path)) in damaged or not _fresh(rows[name], path) or rows[name]["broken"]
         ]
         for path in progress(stale, len(stale), self):
+            name, stamp = self.named(path), _stamp(path)  # before: what changes while it is read is read again
             clip = make(path)
-            name = self.named(path)
-            entry = rows[name] | {"stamp": _stamp(path)}
+            entry = rows[name] | {"stamp": stamp}
             if isinstance(clip, str):
                 rows[name] = {**entry, "broken": clip, "crc": None}
             else:
