@@ -151,6 +151,20 @@ def test_an_init_that_was_interrupted_is_completed_by_the_same_words(kit, lost):
     read_certificate(kit / "server" / "server.crt").verify_directly_issued_by(authority)
 
 
+def test_an_authority_that_is_offline_as_a_whole_stays_the_fleets(kit):
+    shutil.rmtree(kit / "ca")
+    list(init(kit, None, ["cam3=v04"]))
+    authority = read_certificate(kit / "hosts" / "cam3" / "ca.crt")
+    read_certificate(kit / "server" / "server.crt").verify_directly_issued_by(authority)
+    assert not (kit / "ca" / "ca.key").exists()
+
+
+def test_a_server_that_is_renamed_keeps_its_port(tmp_path):
+    list(init(tmp_path, "fleet.example.org:9443", ["cam1=v01"]))
+    list(init(tmp_path, "other.example.org", [], renew=True))
+    assert (load_kit(tmp_path, "fleet").server, load_kit(tmp_path, "fleet").port) == ("other.example.org", 9443)
+
+
 def test_a_key_that_is_damaged_is_named(kit):
     host = kit / "hosts" / "cam1"
     (host / "key").write_bytes(b"")
@@ -179,7 +193,8 @@ def test_no_certificate_outlives_its_authority(days, tmp_path, capsys):
 
 def test_the_certificate_of_an_old_authority_may_have_what_is_left(kit, monkeypatch):
     monkeypatch.setattr(certificates, "AUTHORITY_DAYS", 100)
-    (kit / "ca" / "ca.crt").unlink()
+    for folder in ("ca", "server"):
+        (kit / folder / "ca.crt").unlink()
     with pytest.raises(UserError, match="at most the 100 days that the authority has left, got 365; add --days"):
         list(init(kit, None, [], renew=True))
     list(init(kit, None, [], renew=True, days=99))
@@ -216,12 +231,12 @@ def test_systemd_accepts_the_units(kit, tmp_path):
 @pytest.mark.parametrize(
     ("typed", "understood"),
     [
-        ("fleet.example.org", ("fleet.example.org", 9092)),
-        ("host:", ("host", 9092)),
+        ("fleet.example.org", ("fleet.example.org", None)),
+        ("host:", ("host", None)),
         ("fleet.example.org:443", ("fleet.example.org", 443)),
         ("10.0.0.5:9000", ("10.0.0.5", 9000)),
         ("[fd00::5]:9000", ("fd00::5", 9000)),
-        ("fd00::5", ("fd00::5", 9092)),
+        ("fd00::5", ("fd00::5", None)),
     ],
 )
 def test_a_servers_name(typed, understood):
@@ -321,6 +336,13 @@ def test_a_host_that_is_silent_while_a_run_is_under_way_is_no_fault(busy, verdic
     silent, answered = hosts(load_kit(kit / "server", "server"))
     assert silent.ok is verdict and answered.ok is True
     assert (f"run {busy} is under way" in silent.says) is bool(busy)
+
+
+def test_every_key_that_is_not_the_kits_is_named(kit, monkeypatch):
+    listed = [Node(n, name, False, None) for n, name in enumerate(("cam1", "cam2", None, None))]
+    monkeypatch.setattr("simulations.fleet.checks.server.nodes", lambda kit: listed)
+    strange = [found for found in hosts(load_kit(kit / "server", "server")) if "not in server/keys" in found.says]
+    assert [found.what for found in strange] == ["2", "3"]
 
 
 def test_without_a_port_nobody_knows_whether_a_supernode_runs(kit, monkeypatch):

@@ -93,8 +93,8 @@ def load_kit(folder: str | Path, *roles: str) -> Kit:
     return kit
 
 
-def server_from(text: str) -> tuple[str, int]:
-    """("fleet.example.org", 9092) from what was typed: HOST, HOST:PORT, an IP address, or [IPv6]:PORT."""
+def server_from(text: str) -> tuple[str, int | None]:
+    """("fleet.example.org", 9092) from HOST:PORT as typed, or [IPv6]:PORT; the port is None where none was."""
     if text.startswith("["):
         name, _, port = text[1:].partition("]")
         port = port.removeprefix(":")
@@ -103,7 +103,7 @@ def server_from(text: str) -> tuple[str, int]:
     fits = _is_ip(name) or re.fullmatch(r"(?!-)[A-Za-z0-9.-]{1,253}(?<![.-])", name)
     if not fits or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
         raise UserError(f"expected a server such as fleet.example.org:9092, got '{text}'.")
-    return name, int(port or GATE_PORT)
+    return name, int(port) if port else None
 
 
 def hosts_from(texts: Sequence[str], known: Sequence[Host], drop: Sequence[str] = ()) -> tuple[Host, ...]:

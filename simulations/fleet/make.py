@@ -27,7 +27,7 @@ from simulations.fleet.certificates import (
     read_certificate,
 )
 from simulations.fleet.keys import make_key
-from simulations.fleet.kit import LINK_PORT, Host, Kit, hosts_from, load_kit, server_from, versions_here
+from simulations.fleet.kit import GATE_PORT, LINK_PORT, Host, Kit, hosts_from, load_kit, server_from, versions_here
 from simulations.fleet.scripts import environment_file, flower_config, host_files, server_files
 from simulations.flwr_command import PROGRAMS
 
@@ -74,7 +74,8 @@ def _planned(folder: Path, server: str | None, hosts: Sequence[str], drop: Seque
     before = load_kit(folder, "fleet") if (folder / "kit.json").exists() else None
     if server is None and before is None:
         raise UserError("expected the server's name, got none; add --server HOST[:PORT], as hosts reach it.")
-    name, port = server_from(server) if server is not None else (before.server, before.port)  # type: ignore[union-attr]
+    name, port = server_from(server) if server is not None else (before.server, None)  # type: ignore[union-attr]
+    port = port or (before.port if before else GATE_PORT)
     link_port = link_port or (before.link_port if before else LINK_PORT)
     all_hosts = hosts_from(hosts, before.hosts if before else (), drop)
     return Kit(folder, "fleet", name, port, link_port, all_hosts, versions_here())
@@ -91,6 +92,9 @@ def _dropped(folder: Path, name: str) -> Iterator[str]:
 
 
 def _authority(kit: Kit) -> Iterator[str]:
+    here, known = kit.folder / "ca" / "ca.crt", kit.folder / "server" / "ca.crt"
+    if known.exists() and not here.exists():  # all of ca/ is offline: a second authority would shut every host out
+        shutil.copy(known, here)
     made = make_authority(kit.folder / "ca", kit.server)
     yield _line(made, "ca/ca.key", "take it offline: only a new server certificate needs it" if made else "")
 

@@ -24,11 +24,12 @@ def authority_key(kit: Kit) -> Finding:
 def hosts(kit: Kit) -> Iterator[Finding]:
     """Each host: registered, online, and answering for its views."""
     try:
-        found = {node.host: node for node in nodes(kit)}
+        listed = nodes(kit)
     except UserError as error:
         yield Finding("hosts", False, str(error))
         return
-    told, busy = _hello(kit) if any(node.online for node in found.values()) else ({}, "")
+    found = {node.host: node for node in listed if node.host is not None}
+    told, busy = _hello(kit) if any(node.online for node in listed) else ({}, "")
     for host in kit.hosts:
         node = found.get(host.name)
         if node is None:
@@ -52,7 +53,7 @@ def hosts(kit: Kit) -> Iterator[Finding]:
             )
         else:
             yield Finding(host.name, True, f"answered a message, for {', '.join(host.views)}")
-    for node in found.values():
+    for node in listed:
         if node.host is None:
             flower = f"FLWR_HOME={kit.folder.parent / 'flower-home'} flwr supernode unregister {node.id} fleet"
             yield Finding(str(node.id), False, f"is registered with a key that is not in server/keys; {flower}")
