@@ -9,7 +9,7 @@ Data. AISTATS 2017. https://arxiv.org/abs/1602.05629 (algorithm 1, the server's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -38,6 +38,12 @@ Form = Mapping[str, tuple[object, ...]]
 def form(state: Mapping[str, Numbers]) -> Form:
     """The form of a net's weights, as tensors or as they travel."""
     return {name: (str(value.dtype).removeprefix("torch."), *value.shape) for name, value in state.items()}
+
+
+def form_of_most(states: Iterable[Mapping[str, Numbers]]) -> Form:
+    """The form that more than half of the nets have, if there is one: they see the same, so another is a wrong one."""
+    forms = [form(state) for state in states]
+    return next((one for one in forms if 2 * forms.count(one) > len(forms)), {})
 
 
 def refuse_other(got: Form, expected: Form) -> None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from fedkd.wire import Record
 from strategies.ledger import EXAM
 
 Failures = dict[str, str]
 """view -> why it has not answered."""
+
+
+def said_reason(record: Record) -> str:
+    """The reason that a view gives in a record, on one line."""
+    return " ".join(str(record.get("reason", "no reason")).split())
 
 
 def add(failures: Failures, view: str, reason: str) -> None:

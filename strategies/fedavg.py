@@ -6,11 +6,11 @@ Data. AISTATS 2017. https://arxiv.org/abs/1602.05629 (algorithm 1; every view ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from flwr.app import ArrayRecord
 
-from fedkd.average import average, form, refuse_other
+from fedkd.average import average, form, form_of_most, refuse_other
 from fedkd.wire import Kind, Letter, pack_weights
 from strategies.answers import Answer
 from strategies.views import ViewStrategy
@@ -27,9 +27,10 @@ class FedAvg(ViewStrategy):
         """The weights after the round."""
         return {"wants_weights": True}
 
-    def refuse(self, answer: Answer) -> None:
-        """Weights of another net than the one that is averaged, once there is one."""
-        refuse_other(form(answer.weights or {}), form(self._arrays))
+    def refuse(self, answer: Answer, beside: Collection[Answer]) -> None:
+        """Weights of another net than the one that is averaged, or, before there is one, than most views have."""
+        averaged = form(self._arrays) or form_of_most(other.weights or {} for other in beside)
+        refuse_other(form(answer.weights or {}), averaged)
 
     def hear(self, server_round: int, answers: Mapping[str, Answer], arrays: ArrayRecord) -> ArrayRecord:
         """The mean of the weights of the views that learned something, each weighing by its training clips."""

@@ -15,7 +15,7 @@ from fedkd.data.pool import POOLED
 from fedkd.wire import Kind, Letter, address, letters
 from strategies.answers import nonsense
 from strategies.exchange import Exchange
-from strategies.failures import Failures, add, late_reason
+from strategies.failures import Failures, add, late_reason, said_reason
 from strategies.lag import PAIR
 from strategies.ledger import EXAM, Ledger
 from strategies.pace import TRAIN, Pace, Sent
@@ -185,7 +185,7 @@ class Post:
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
         self._forgetful |= {view for view, letter in said.items() if Kind.FRESH in letter}
         failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
-        failed |= {view: _said_reason(letter) for view, letter in said.items() if Kind.FAILED in letter}
+        failed |= {view: said_reason(letter[Kind.FAILED]) for view, letter in said.items() if Kind.FAILED in letter}
         return {view: letter for view, letter in said.items() if view not in failed}, failed
 
     def _hosts(self, views: Sequence[str]) -> dict[int, Sequence[str]]:
@@ -205,10 +205,6 @@ def _taken(sent: list[Sent], reply: Message) -> Sent | None:
 
 def _is_there(reply: Message) -> bool:
     return not reply.has_error() or reply.error.code not in GONE
-
-
-def _said_reason(letter: Letter) -> str:
-    return " ".join(str(letter[Kind.FAILED].get("reason", "no reason")).split())
 
 
 def _reason(reply: Message) -> str:

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fedkd.average import Form, average, form, refuse_other
+from fedkd.average import Form, average, form, form_of_most, refuse_other
 from fedkd.errors import UserError
 from fedkd.learn.course import Course
 from fedkd.learn.lesson import plain_lesson
@@ -45,7 +45,7 @@ def federate(
         exchange = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
         learned, nonsense = understood(exchange.letters, _learned)
         states = {view: state for view, state in learned.items() if state}
-        expected = form(weights) or _form_of_most(states.values())  # type: ignore[arg-type]
+        expected = form(weights) or form_of_most(states.values())  # type: ignore[arg-type]
         taught, others = understood(states, partial(_alike, expected))
         failures = {**exchange.failures, **nonsense, **others}
         missed |= {view: f"in round {round} of the teacher: {reason}" for view, reason in failures.items()}
@@ -68,12 +68,6 @@ def _alike(expected: Form, view: str, state: Mapping[str, Tensor]) -> Mapping[st
     """The weights, if they are of the form that is averaged."""
     refuse_other(form(state), expected)
     return state
-
-
-def _form_of_most(states: Iterable[Mapping[str, Tensor]]) -> Form:
-    """The form that more than half of the nets have, if there is one: they see the same, so another is a wrong one."""
-    forms = [form(state) for state in states]
-    return next((one for one in forms if 2 * forms.count(one) > len(forms)), {})
 
 
 def in_the_lab(course: Course, clips: Clips | None, num_classes: int, seed: int) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -23,7 +23,7 @@ from fedkd.wire import Kind, Letter, WireError, unpack_events, unpack_soft
 from strategies.answers import Answer, merged, part, understand, understood
 from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
-from strategies.failures import Failures, add, late_reason, too_few
+from strategies.failures import Failures, add, late_reason, said_reason, too_few
 from strategies.ledger import EXAM
 from strategies.post import Post
 from strategies.quorum import Announce, linger, wait
@@ -132,8 +132,8 @@ class ViewStrategy(Strategy):
         """1 of an answer that came in time, less of a late one."""
         return float(self.setting.staleness**answer.late) if answer.late else 1.0
 
-    def refuse(self, answer: Answer) -> None:
-        """Raise a ValueError for an answer that this exchange cannot use."""
+    def refuse(self, answer: Answer, beside: Collection[Answer]) -> None:
+        """Raise a ValueError for an answer that this exchange cannot use; `beside` are all that came with it."""
 
     def remind(self, arrays: ArrayRecord) -> Letter:
         """What a view is told before an exam (nothing, unless its student lives at the server)."""
@@ -282,11 +282,15 @@ class ViewStrategy(Strategy):
 
         def read(view: str, came: tuple[int, Letter]) -> Answer:
             round, letter = came
-            answer = understand(letter, self.setting.num_classes, self.notes.round - round)
-            self.refuse(answer)
+            return understand(letter, self.setting.num_classes, self.notes.round - round)
+
+        def fitting(view: str, answer: Answer) -> Answer:
+            self.refuse(answer, answers.values())
             return answer
 
-        return understood(letters, read)
+        answers, nonsense = understood(letters, read)
+        fit, others = understood(answers, fitting)
+        return fit, {**nonsense, **others}
 
     def _mark(self, view: str, letter: Letter) -> None:
         """Take down what a view answered at an exam."""
@@ -302,12 +306,12 @@ class ViewStrategy(Strategy):
                 raise WireError(f"expected answers over {k} classes, got {given.answers.num_classes}.")
             if (told := len(given.truth)) != (answered := len(given.answers)):
                 raise WireError(f"expected the true class of each of {answered} events answered, got {told} of them.")
-        self.notes.digests[view] = str(part(letter, Kind.STUDENT)["digest"])  # type: ignore[call-overload]
-        self.notes.marks[view] = marks
+        student = str(part(letter, Kind.STUDENT)["digest"])  # type: ignore[call-overload]
+        self.notes.digests[view], self.notes.marks[view] = student, marks
         if teachers is not None:
             self.notes.teachers[view] = teachers
         if Kind.UNSAVED in letter:
-            self.notes.failures[view] = str(letter[Kind.UNSAVED]["reason"])  # type: ignore[call-overload]
+            self.notes.failures[view] = said_reason(letter[Kind.UNSAVED])
 
     def _has_exam(self, server_round: int) -> bool:
         return server_round == self.setting.rounds or server_round % self.setting.exam_every == 0

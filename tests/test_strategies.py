@@ -498,6 +498,23 @@ def test_nets_of_different_shapes_have_no_average() -> None:
         average([{"w": torch.zeros(3)}, {"w": torch.zeros(1)}], [1, 1])
 
 
+def test_one_view_whose_net_is_another_costs_itself_alone_from_the_first_round_on() -> None:
+    strategy = FedAvg(setting(beginning=beginning()))
+    [*messages] = strategy.configure_train(1, ArrayRecord(), ConfigRecord(), nowhere())
+    for message in messages:
+        stamp(message)
+    learned = {
+        view: {**DONE, "weights": pack_weights({"w": torch.ones(size)})}
+        for view, size in (("v01", 2), ("v02", 2), ("v03", 3))
+    }
+    first, second = messages
+    replies = [reply(first, {"v01": learned["v01"]}), reply(second, {v: learned[v] for v in ("v02", "v03")})]
+    left, _ = strategy.aggregate_train(1, replies)
+    assert left is not None and unpack_weights(left)["w"].tolist() == [1, 1]
+    assert "the net that is averaged, got others in w" in strategy.notes.failures["v03"]
+    assert sorted(strategy.notes.tallies) == ["v01", "v02"]
+
+
 def test_no_clips_weigh_nothing() -> None:
     enrolment = Enrolment({"v01": 0}, {}, {}, [], False)
     strategy, before = FedAvg(setting(beginning=Beginning(enrolment, {}))), pack_weights({"w": torch.ones(1)})
