@@ -1,12 +1,12 @@
 """A run on one page: report.html in its folder, with its pictures inside, so that the file can be sent on by itself.
 
-finish(folder)      # plots/*.png and report.html, after a run
+finish(result)      # plots/*.png and report.html, after a run
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from fedkd.files import write_whole, writing_to
 from fedkd.plots import draw
 from fedkd.record import FUSED
-from fedkd.results import Result, by_view, comparable, heading, labels, load
+from fedkd.results import Result, by_view, comparable, heading, labels
 from fedkd.terms import TERMS
 from fedkd.words import human_bytes, human_seconds, number, percent
 
@@ -101,14 +101,12 @@ run.</p>
 """
 
 
-def finish(folder: Path, earlier: Sequence[Path] = ()) -> Result:
+def finish(result: Result, earlier: Iterable[Result] = ()) -> None:
     """Draw a run's pictures and write its page; those of the `earlier` runs that are comparable are its baselines."""
-    result = load(folder)
-    others = comparable(result, map(load, earlier))
-    with writing_to(folder):
+    others = comparable(result, earlier)
+    with writing_to(result.folder):
         pictures = draw(result, others)
-        write_whole(folder / "report.html", page(result, others, pictures).encode())
-    return result
+        write_whole(result.folder / "report.html", page(result, others, pictures).encode())
 
 
 def page(result: Result, others: Sequence[Result], pictures: Sequence[Path]) -> str:

@@ -22,8 +22,8 @@ from fedkd.data.check import DataReport
 from fedkd.data.data_set import Prepared
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
+from fedkd.results import Result, only_run
 from fedkd.results import load as read
-from fedkd.results import only_run
 from simulations.data_report import render
 from simulations.fleet.cli import add_fleet
 from simulations.remarks import show_plainly
@@ -136,7 +136,7 @@ def _run(asked: argparse.Namespace) -> int:
     for overrides in combinations:
         load(overrides)  # a sweep with a mistake in it should fail before its first run
         _note_idle_teacher(overrides)
-    folders: list[Path] = []
+    done: list[Result] = []
     failed: list[str] = []
     for overrides, (folder, reason) in zip(combinations, outcomes(combinations, asked.jobs), strict=True):
         if folder is None:
@@ -145,11 +145,16 @@ def _run(asked: argparse.Namespace) -> int:
             continue
         if reason:
             print(reason, file=sys.stderr)
-        folders.append(folder)
-        report(folder, folders[:-1])
-        print_results([folder])
-    if len(folders) > 1:
-        print_results(folders)
+        done.append(read(folder))
+        try:
+            report(done[-1], done)
+        except UserError as error:
+            if len(combinations) == 1:
+                raise
+            print(f"fedkd: {error}", file=sys.stderr)  # a disk without room for pictures may have some for the next run
+        print_results(done[-1:])
+    if len(done) > 1:
+        print_results(done)
     if failed:
         raise UserError(f"{len(failed)} of {len(combinations)} runs failed, the others are done: {'; '.join(failed)}.")
     return 0
@@ -171,8 +176,8 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
         elsewhere = any(word.startswith("place=") for word in others)
         recorded = [w for w in summary["overrides"] if not (elsewhere and w.startswith(("place=", "place.")))]
         run_one([*recorded, *others], folder=folder)
-        report(folder, ())
-    print_results([folder])
+        report(read(folder), ())
+    print_results([read(folder)])
     return 0
 
 
@@ -246,13 +251,13 @@ def _models(asked: argparse.Namespace) -> int:
 
 
 def _show(asked: argparse.Namespace) -> int:
-    folders = [only_run(result) for result in asked.results]
+    results = [read(only_run(result)) for result in asked.results]
     if asked.report:
-        report(folders[0], folders[1:])
+        report(results[0], results[1:])
     if asked.format == "text":
-        print_results(folders)
+        print_results(results)
         return 0
-    summaries = [read(folder).summary for folder in folders]
+    summaries = [result.summary for result in results]
     print(json.dumps(summaries if len(summaries) > 1 else summaries[0], indent=2))
     return 0
 

@@ -1,8 +1,8 @@
 """One run, from its overrides to its result: in its place, with its report, on the screen.
 
-    folder = run_one(["experiment=demo", "seed=1"])
-    report(folder, ())
-    print_results([folder])
+    result = load(run_one(["experiment=demo", "seed=1"]))
+    report(result, ())
+    print_results([result])
 
 The command line and sweeps make every run by this.
 """
@@ -10,15 +10,17 @@ The command line and sweeps make every run by this.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fedkd.build import build
 from fedkd.config import as_string, load
 from fedkd.record import new_folder
-from fedkd.results import load as read
+from fedkd.results import Result
 from simulations.screen import screen
 from simulations.show import compare, show
+
+WHAT_IS_LEFT = "what the failed run wrote is in"
 
 
 def run_one(
@@ -39,19 +41,18 @@ def run_one(
     except BaseException:
         if folder.exists():
             goes_on = f"; fedkd run resume={folder} goes on" if cfg.resumable else ""
-            print(f"what the failed run wrote is in {folder}{goes_on}", file=sys.stderr)
+            print(f"{WHAT_IS_LEFT} {folder}{goes_on}", file=sys.stderr)
         raise
     return folder
 
 
-def report(folder: Path, others: Sequence[Path]) -> None:
+def report(result: Result, others: Iterable[Result]) -> None:
     """Make a result's plots and report; the comparable ones of `others` are its baselines."""
     from fedkd.report import finish  # here: matplotlib is slow to import, and hosts are forked from this process
 
-    finish(folder, others)
+    finish(result, others)
 
 
-def print_results(folders: Sequence[Path]) -> None:
+def print_results(results: Sequence[Result]) -> None:
     """One result on a screen, or several in a table."""
-    results = [read(folder) for folder in folders]
     screen().print(show(results[0]) if len(results) == 1 else compare(results))

@@ -16,7 +16,7 @@ import pandas as pd
 from fedkd.build import build
 from fedkd.config import load
 from fedkd.errors import UserError
-from fedkd.metrics.paired_bootstrap import paired_bootstrap
+from fedkd.metrics.paired_bootstrap import difference, paired_bootstrap
 from fedkd.record import FUSED
 from fedkd.results import Result
 
@@ -140,14 +140,16 @@ def _difference(answers: pd.DataFrame, views: Sequence[str], method: str, agains
     single = answers[answers["view"].isin(views)]
 
     def tables(of: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        mine = single[single[METHOD] == of]
-        grouped = mine.groupby(["subject", "view"])["right"]
-        return (x.unstack(fill_value=0)[list(views)] for x in (grouped.sum(), grouped.count().astype(float)))  # type: ignore[return-value]
+        grouped = single[single[METHOD] == of].groupby(["subject", "view"])["right"]
+        right, count = grouped.sum(), grouped.count().astype(float)
+        return right.unstack(fill_value=0)[list(views)], count.unstack(fill_value=0)[list(views)]
 
     right, count = tables(method)
     before, count_before = tables(against)
     if not count.equals(count_before):
         raise UserError(f"expected {method} and {against} to be examined on the same clips; finish the study first.")
+    if len(count) < 2:  # nobody to resample
+        return f"{100 * difference(right.to_numpy(), before.to_numpy(), count.to_numpy()):+.1f} (one subject)"
     found = paired_bootstrap(right.to_numpy(), before.to_numpy(), count.to_numpy())
     return f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 

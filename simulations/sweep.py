@@ -21,7 +21,7 @@ from fedkd.errors import UserError, reason_of
 from simulations.local import cores
 from simulations.processes import end_with_parent
 from simulations.remarks import show_plainly
-from simulations.run import run_one
+from simulations.run import WHAT_IS_LEFT, run_one
 
 Outcome = tuple[Path | None, str]
 """A run's result folder and what was remarked on the way, or None and why there is none."""
@@ -99,7 +99,7 @@ def _run_quietly(overrides: list[str], results_dir: str | None, name: str | None
         try:
             return run_one([*overrides, *alone], results_dir=results_dir, name=name), remarks.said()
         except Exception as error:
-            return None, reason_of(error)
+            return None, " ".join([reason_of(error), *remarks.hints()])
 
 
 class _Remarks(io.StringIO):
@@ -109,6 +109,10 @@ class _Remarks(io.StringIO):
         """Its own lines, without those of the rounds."""
         return "\n".join(line for line in self.getvalue().splitlines() if line.startswith("fedkd:"))
 
+    def hints(self) -> list[str]:
+        """Where to go on with a run that failed."""
+        return [f"({line})" for line in self.getvalue().splitlines() if line.startswith(WHAT_IS_LEFT)]
+
 
 def what_differs(overrides: Sequence[str], combinations: Sequence[Sequence[str]]) -> str:
     """A run of a sweep, by what tells it from the others."""
@@ -117,7 +121,9 @@ def what_differs(overrides: Sequence[str], combinations: Sequence[Sequence[str]]
 
 
 def jobs_for(combinations: Sequence[Sequence[str]]) -> int:
-    """How many runs the place has room for: a core each, of this machine or of the cluster that they go to."""
+    """How many runs the place has room for: a core each, of this machine or of the cluster; a fleet takes one."""
+    if any(load(overrides).place.name == "fleet" for overrides in combinations):
+        return 1
     addresses = {load(overrides).place.get("address") for overrides in combinations}
     if addresses == {None}:
         return cores()

@@ -85,7 +85,7 @@ def test_labels_keep_apart_in_order_and_near() -> None:
 
 def test_the_page_needs_nothing_beside_it(tmp_path: Path) -> None:
     run, baseline = (record_run(tmp_path / name, method=name, dead="top") for name in ("distil", "alone"))
-    finish(run, [baseline])
+    finish(load(run), [load(baseline)])
     page = (run / "report.html").read_text()
     sources = re.findall(r'(?:src|href)\s*=\s*"([^"]{0,30})', page)
     assert len(sources) == 3
@@ -98,13 +98,13 @@ def test_the_page_needs_nothing_beside_it(tmp_path: Path) -> None:
 
 def test_the_page_of_a_failed_run_says_so(tmp_path: Path) -> None:
     run = record_run(tmp_path / "run", end="failed")
-    finish(run)
+    finish(load(run))
     assert "the disk of host 2 is full" in (run / "report.html").read_text()
 
 
 def test_the_fused_row_closes_the_table(tmp_path: Path) -> None:
     run = record_run(tmp_path / "run")
-    finish(run)
+    finish(load(run))
     last_row = re.search(r'<tr class="sum"><td>([^<]*)</td><td>([^<]*)</td>', (run / "report.html").read_text())
     assert last_row is not None
     assert last_row.groups() == ("all fused", "90.0%")

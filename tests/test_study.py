@@ -67,6 +67,19 @@ def test_a_view_that_only_one_method_answered_for_is_a_dash_for_the_other() -> N
     assert distil.count("50.0 ± 0.0") == 4 and distil.endswith("| +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |")
 
 
+def test_of_one_subject_a_table_has_the_difference_alone() -> None:
+    rows = [
+        {"method": method, "seed": 0, "subject": 5, "view": view, "right": right}
+        for method, right in (("alone", 0.0), ("distil", 1.0))
+        for view in ("v01", "fused")
+    ]
+    result = SimpleNamespace(summary={"seed": 0, "bytes_up": 1, "bytes_down": 2})
+    done = [Done(method, [], result) for method in ("alone", "distil")]  # type: ignore[arg-type]
+    assert list(_table(pd.DataFrame(rows), done, "alone"))[-1].endswith(
+        "| +100.0 (one subject) | +100.0 (one subject) |"
+    )
+
+
 def test_each_row_has_the_control_that_shares_its_other_words() -> None:
     rows = [f"{method} labels={share}{end}" for method, end in (("a", ""), ("b", " x=0")) for share in (0.1, 1.0)]
     assert controls(rows, "b x=0") == {"a labels=0.1": "b labels=0.1 x=0", "a labels=1.0": "b labels=1.0 x=0"}
@@ -104,6 +117,21 @@ def test_a_sweep_may_have_several_runs_at_once_and_says_what_they_remark(tmp_pat
         "2 runs, 2 at once" in said.err and "1 of 2 runs failed, the others are done: data.broken_view=v02" in said.err
     )
     assert len(list(tmp_path.rglob("report.html"))) == 1
+
+
+@pytest.mark.slow
+def test_a_report_that_cannot_be_written_costs_no_other_run(tmp_path: Path, capsys, monkeypatch) -> None:
+    def full(result, others):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr("simulations.cli.report", full)
+    assert main(["run", "-m", *JOB, "seed=0,1", "place.workers=1", f"results_dir='{tmp_path}'"]) == 0
+    assert capsys.readouterr().err.count("fedkd: the disk is full") == 2
+    assert len(list(tmp_path.rglob("summary.json"))) == 2
+
+
+def test_a_fleet_takes_one_run_at_a_time() -> None:
+    assert jobs_for([["data=tiny", "place=fleet", f"seed={seed}"] for seed in (0, 1)]) == 1
 
 
 def test_runs_of_a_sweep_share_a_cluster() -> None:

@@ -24,6 +24,13 @@ class Interval:
     high: float
 
 
+def difference(
+    right: Float[np.ndarray, "S V"], right_before: Float[np.ndarray, "S V"], count: Float[np.ndarray, "S V"]
+) -> float:
+    """The difference in mean accuracy over V views, a fraction of 1; arguments as below."""
+    return float(((right - right_before).sum(0) / count.sum(0)).mean())
+
+
 def paired_bootstrap(
     right: Float[np.ndarray, "S V"],
     right_before: Float[np.ndarray, "S V"],
@@ -43,7 +50,6 @@ def paired_bootstrap(
     drawn = generator.multinomial(len(count), np.full(len(count), 1 / len(count)), size=RESAMPLES)  # R S
     clips = drawn @ count
     drawn, clips = drawn[(clips > 0).all(1)], clips[(clips > 0).all(1)]  # a view may film few subjects
-    differences = ((drawn @ (right - right_before)) / clips).mean(1)
-    low, high = np.quantile(differences, [0.025, 0.975])
-    observed = ((right - right_before).sum(0) / count.sum(0)).mean()
-    return Interval(float(observed), float(low), float(high))
+    resampled = ((drawn @ (right - right_before)) / clips).mean(1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Interval(difference(right, right_before, count), float(low), float(high))
