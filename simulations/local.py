@@ -111,13 +111,15 @@ class _Worker:
             self.pipe.send(messages)  # all at once: what their letters share is packed once, and nobody waits for work
             for reply in replies:
                 reply.set_result(self.pipe.recv())
-        except Exception as error:
+        except Exception as error:  # what is left in the pipe would be taken for the answers to other messages
             gone = isinstance(error, EOFError | OSError)
             reason = ConnectionError(f"the host's process {self.process.pid} ended") if gone else error
             for reply in replies:
                 if not reply.done():
                     reply.set_exception(reason)
-            if gone and not self._closing:
+            if not self._closing:
+                self.process.kill()
+                self.process.join()
                 self.pipe.close()
                 self._start("spawn")  # beside this thread none may be forked
 

@@ -198,6 +198,27 @@ def test_a_host_that_hangs_costs_its_own_answer_only_and_ends_with_the_place(mon
     assert not any(worker.process.is_alive() for worker in hosts.workers)
 
 
+class Unreadable:
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@forks
+def test_a_reply_that_cannot_be_read_leaves_none_behind_to_be_taken_for_others(monkeypatch):
+    def client(message, context):
+        return Unreadable() if message.metadata.dst_node_id == 1 else Message(RecordDict(), reply_to=message)
+
+    monkeypatch.setattr(local, "client_app", client)
+    hosts = local.HostsInWorkers(3, run_id=1, overrides="", state_dir="", workers=1)
+    [worker] = hosts.workers
+    first, asked = worker.process.pid, [Message(RecordDict(), node, "train") for node in (1, 2, 3)]
+    lost = [future.exception(timeout=60) for future in hosts.submit(asked)]
+    assert all("no number" in str(error) for error in lost)
+    worker._last.result(timeout=60)
+    assert worker.process.pid != first and not worker.pipe.poll()
+    hosts.close()
+
+
 @forks
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
