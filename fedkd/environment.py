@@ -25,6 +25,7 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str:
     try:
+        _git("ls-files", "--error-unmatch", "fedkd/environment.py")  # another project's repository may lie around it
         changed = _git("status", "--porcelain", "--", "fedkd", "clients", "strategies", "simulations")
         return _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from scipy.optimize import isotonic_regression
 
 from fedkd.record import FUSED
 from fedkd.results import MEAN, Result, heading, label_share, labels
@@ -234,15 +235,12 @@ def _apart(heights: Mapping[str, float]) -> dict[str, float]:
     """Heights of labels, fractions of a panel, moved by as little as keeps them a line apart and inside the panel.
 
     Least squares: without the room that the labels below it need, every label's height must not fall from label to
-    label. That is isotonic regression, solved by pooling neighbours that are out of order.
+    label. That is isotonic regression.
     """
+    if not heights:
+        return {}
     names = sorted(heights, key=lambda name: heights[name])
-    pools: list[list[float]] = []
-    for number, name in enumerate(names):
-        pools.append([heights[name] - number * _LINE_HEIGHT])
-        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-            pools[-2:] = [pools[-2] + pools[-1]]
-    level = [float(np.mean(pool)) for pool in pools for _ in pool]
+    level = isotonic_regression([heights[name] - i * _LINE_HEIGHT for i, name in enumerate(names)]).x.tolist()
     top = 1.0 - (len(names) - 1) * _LINE_HEIGHT
     return {name: min(low, top) + i * _LINE_HEIGHT for i, (name, low) in enumerate(zip(names, level, strict=True))}
 

@@ -165,11 +165,11 @@ def _refuse_apart(cfg: DictConfig) -> None:
 
 def _refuse_mixing(cfg: DictConfig) -> None:
     """mixup where a batch is of events."""
-    mixing = any(net.get("schooling", {}).get("mixup") for net in (cfg.student, cfg.teacher))
+    mixing = any(net.get("schooling", {}).get("mixup") for net in (cfg.student, cfg.teacher, *cfg.students.values()))
     if mixing and (_online(cfg) or cfg.strategy.apart):
         raise UserError(
             f"teaching.origin={cfg.teaching.origin} with strategy={cfg.strategy.name} does not mix clips, its batches "
-            "are of events; set student.schooling.mixup=0 and teacher.schooling.mixup=0."
+            "are of events; set schooling.mixup=0 of all nets."
         )
 
 

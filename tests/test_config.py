@@ -73,6 +73,16 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
             "assistants.inertial.schooling.batch must be a whole number",
         ),
         (["experiment=online", "student=skeleton_transformer"], "does not mix clips"),
+        (
+            [
+                "experiment=online",
+                "data=utd_mhad",
+                "student=inertial_conv",
+                "teacher=tcn",
+                "+student@students.kinect=skeleton_transformer",
+            ],
+            "does not mix clips",
+        ),
         (["experiment=online", "hint=focal_channel"], "hint=focal_channel compares moments"),
         (["experiment=cmd_mv", "strategy=together", "hint=focal_channel"], "hint=focal_channel compares moments"),
         (["results_dir=''"], "results_dir must name a folder"),
