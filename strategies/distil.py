@@ -8,7 +8,7 @@ views' own synchronised recordings in place of a public data set.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -25,14 +25,13 @@ from strategies.views import Setting, ViewStrategy
 class Distil(ViewStrategy):
     """Soft labels in, consensus out.
 
-    leave_one_out  a view hears the others' consensus, without its own voice.
-    first, every   the views speak after round `first` and again after every `every` rounds (None: once); a view
-                   goes by the last consensus it heard.
+    first, every  the views speak after round `first` and again after every `every` rounds (None: once); a view goes
+                  by the last consensus it heard.
     """
 
-    def __init__(self, setting: Setting, *, leave_one_out: bool, first: int, every: int | None) -> None:
+    def __init__(self, setting: Setting, *, first: int, every: int | None) -> None:
         super().__init__(setting)
-        self.leave_one_out, self.first, self.every = leave_one_out, first, every
+        self.first, self.every = first, every
         self._letters: dict[str, Letter] = {}  # the consensus for each view that spoke
         self._owed: set[str] = set()  # views that are told theirs until they have answered
         self._tables: dict[str, SoftLabels] = {}  # what each said when the views last spoke
@@ -90,16 +89,11 @@ class Distil(ViewStrategy):
 
     def _replies(self, tables: Mapping[str, SoftLabels]) -> dict[str, Letter]:
         """For each view the consensus on the events that it asked about."""
-        everybody = None if self.leave_one_out else self._pool(tables.values())
-        replies: dict[str, Letter] = {}
-        for view, asked in tables.items():
-            others = (table for name, table in tables.items() if name != view)
-            pooled = self._pool(others) if self.leave_one_out else everybody
-            if pooled is not None:
-                replies[view] = {Kind.SOFT: pack_soft(pooled.rows(torch.isin(pooled.ids, asked.ids)))}
-        return replies
-
-    def _pool(self, tables: Iterable[SoftLabels]) -> SoftLabels | None:
-        """The rule over the tables of those who do not abstain; None when all do."""
-        heard = [table for table in tables if bool((table.weight > 0).any())]
-        return self.setting.rule(heard) if heard else None
+        heard = [table for table in tables.values() if bool((table.weight > 0).any())]
+        if not heard:  # all abstain
+            return {}
+        pooled = self.setting.rule(heard)
+        return {
+            view: {Kind.SOFT: pack_soft(pooled.rows(torch.isin(pooled.ids, asked.ids)))}
+            for view, asked in tables.items()
+        }

@@ -382,7 +382,7 @@ def test_a_view_that_lost_its_memory_while_the_teacher_learns_is_told_its_first_
 
 
 def distil(**how: object) -> Distil:
-    return Distil(setting(), **{"leave_one_out": False, "first": 2, "every": None, **how})  # type: ignore[arg-type]
+    return Distil(setting(), **{"first": 2, "every": None, **how})  # type: ignore[arg-type]
 
 
 def heard(strategy: Distil, tables: dict[str, SoftLabels], late: int = 0) -> ArrayRecord:
@@ -401,12 +401,6 @@ def test_a_view_hears_of_the_events_it_asked_about() -> None:
     assert pooled.ids.tolist() == [1, 2]
     assert torch.allclose(pooled.probs[:, 0], torch.tensor([0.5, 0.4]), atol=1e-3)
     assert pooled.weight.tolist() == [2, 1]  # two spoke of event 1, one of event 2
-
-
-def test_leave_one_out_keeps_a_view_from_hearing_itself() -> None:
-    strategy = distil(leave_one_out=True)
-    pooled = unpack_soft(strategy.tell("v01", 3, heard(strategy, TABLES))["soft"])
-    assert pooled.ids.tolist() == [1] and torch.allclose(pooled.probs[0, 0], torch.tensor(0.2), atol=1e-3)
 
 
 def test_a_view_that_abstains_hears_and_is_not_heard() -> None:
