@@ -43,8 +43,11 @@ ONLY_IN = {
     "flwr": ("fedkd/wire.py", "strategies/", "clients/", "simulations/"),
     "ray": ("simulations/",),
     "rich": ("simulations/",),
-    "hydra": ("fedkd/config.py", "fedkd/build.py", "simulations/cli.py"),
+    "hydra": ("fedkd/config.py", "fedkd/build.py"),
 }
+PUBLIC = ("flwr.app", "flwr.serverapp", "flwr.clientapp")
+PRIVATE_IN = ("simulations/identity.py", "simulations/fleet/link.py")
+"""Flower's names that it promises to keep, and the two files that know others."""
 
 DISTRIBUTIONS = {"PIL": "pillow", "hydra": "hydra-core", "yaml": "pyyaml"}
 """Packages whose distribution has another name."""
@@ -77,6 +80,8 @@ def test_imports_point_down(path: Path) -> None:
         assert package not in MAY or package in MAY[top], f"{here} imports {module}"
         if package in ONLY_IN:
             assert str(here).startswith(ONLY_IN[package]), f"{here} imports {module}"
+        if package == "flwr" and str(here) not in PRIVATE_IN:
+            assert module.startswith(PUBLIC), f"{here} imports {module}, a private name of Flower's"
     if top == "fedkd" and len(here.parts) > 1:
         mine = here.parts[1].removesuffix(".py")
         if mine not in ("__init__", "conf"):

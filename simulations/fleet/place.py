@@ -30,8 +30,8 @@ from simulations.flwr_command import (
 from simulations.live import watch
 from simulations.processes import ends_on_sigterm
 
-A_MOMENT = 2.0
-"""Seconds from the end of a record to Flower's taking note of it."""
+A_MINUTE = 60.0
+"""Seconds from the end of a record by which Flower has taken note of it."""
 
 SERVER_APP = "simulations.fleet.app:app"
 LAST_RUN = "last_run.json"
@@ -87,8 +87,16 @@ class FleetCommand:
             if not is_under_way(listed):
                 return said, listed
             if folder.exists() and not held(folder):
-                time.sleep(A_MOMENT)  # it may just be over
-                return said, self("ls", "fleet", "--run-id", run_id, "--format", "json")
+                return said, self._listed_at_last(run_id)
+
+    def _listed_at_last(self, run_id: str) -> str:
+        """How a run is listed of which no more is written: it may just be over."""
+        until = time.monotonic() + A_MINUTE
+        while is_under_way(listed := self("ls", "fleet", "--run-id", run_id, "--format", "json")):
+            if time.monotonic() > until:
+                break
+            time.sleep(1.0)
+        return listed
 
     def runs(self, *which: str) -> list[dict[str, Any]]:
         """What the SuperLink knows of its runs, the latest first; none where it does not answer."""
