@@ -28,7 +28,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 from scipy.optimize import isotonic_regression
 
 from fedkd.record import FUSED
-from fedkd.results import MEAN, Result, heading, label_share, labels
+from fedkd.results import MEAN, Result, heading, label_share, short_names
 from fedkd.words import human_bytes, percent
 
 VIEW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8860B")
@@ -89,10 +89,11 @@ def accuracy_figure(result: Result, baselines: Sequence[Result] = ()) -> Figure:
             )
             for i, view in enumerate(examinees)
         }
+    runs = [result, *baselines]
     for view in examinees if baselines else ():
         panels[_named(view)] = {
             name: (run.history(view), _loud(colours[view]) if run is result else _quiet(number))
-            for number, (name, run) in enumerate(zip(labels([result, *baselines]), [result, *baselines], strict=True))
+            for number, (name, run) in enumerate(zip(short_names(runs), runs, strict=True))
         }
     with rc_context(_STYLE):
         columns = _columns(len(panels))
@@ -115,7 +116,8 @@ def bytes_figure(results: Sequence[Result]) -> Figure:
     panels: dict[str, Lines] = {}
     for examinee, title in ((MEAN, "Mean of the views"), (FUSED, "Views fused")):
         lines: dict[str, tuple[pd.Series[float], dict[str, Any]]] = {}
-        for name, result, (colour, dash, marker) in zip(labels(results), results, cycle(METHOD_LOOKS), strict=False):
+        looks = cycle(METHOD_LOOKS)
+        for name, result, (colour, dash, marker) in zip(short_names(results), results, looks, strict=False):
             history = result.history(examinee)
             sent = result.bytes_so_far().reindex(history.index).clip(lower=1)  # a logarithm has no zero
             look = {"color": colour, "linestyle": dash, "marker": marker}

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from fedkd.files import write_whole, writing_to
 from fedkd.plots import draw
 from fedkd.record import FUSED
-from fedkd.results import Result, by_view, comparable, heading, labels
+from fedkd.results import Result, by_view, comparable, heading, short_names
 from fedkd.terms import TERMS
 from fedkd.words import human_bytes, human_seconds, number, percent
 
@@ -178,7 +178,7 @@ def _beside(results: Sequence[Result]) -> list[list[str]]:
             human_bytes(result.summary["bytes_up"] + result.summary["bytes_down"]),
             human_seconds(result.summary["wall_seconds"]),
         ]
-        for name, result in zip(labels(results), results, strict=True)
+        for name, result in zip(short_names(results), results, strict=True)
     ]
 
 

@@ -116,7 +116,7 @@ def by_view(result: Result) -> pd.DataFrame:
     return table
 
 
-def labels(results: Sequence[Result]) -> list[str]:
+def short_names(results: Sequence[Result]) -> list[str]:
     """A short name for each result: its method, and whatever else tells these results apart."""
     keys = ("dataset", "protocol", "split", "seed", "place")
     differing = [key for key in keys if len({str(r.summary.get(key)) for r in results}) > 1]

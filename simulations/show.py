@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedkd.record import FUSED
-from fedkd.results import Result, by_view, heading, labels
+from fedkd.results import Result, by_view, heading, short_names
 from fedkd.terms import TERMS
 from fedkd.words import human_bytes, human_seconds, number, percent
 
@@ -39,7 +39,7 @@ def compare(results: Sequence[Result]) -> RenderableType:
     for _, values, words, better in columns:
         best = better((value for value in values if not math.isnan(value)), default=math.nan)
         columns_of_cells.append([Text(words(value), style="bold" if value == best else "") for value in values])
-    runs = [_run_name(name, result) for name, result in zip(labels(results), results, strict=True)]
+    runs = [_run_name(name, result) for name, result in zip(short_names(results), results, strict=True)]
     figures = [Text(name) for name, *_ in columns]
     if len(views) <= _VIEWS_ABREAST:
         table = _grid("run", figures, runs, list(zip(*columns_of_cells, strict=True)))

@@ -73,10 +73,8 @@ class Roster:
             return
         newcomers = self._late_claims(grid)
         newcomers |= self._ask(grid, sorted(there - self.asked - self.met - newcomers.keys()), NEWCOMER_SECONDS)
-        may_claim = set(views) - {
-            view for view in self.claimed if self.node_of[view] in there
-        }  # not one that is served
-        claimed = {view: node for node, said in newcomers.items() for view in said if view in may_claim}
+        served = {view for view in self.claimed if self.node_of[view] in there}
+        claimed = {view: node for node, said in newcomers.items() for view in said if view in {*views} - served}
         refused = {node for node, said in newcomers.items() if any(claimed.get(view) != node for view in said)}
         self.asked |= newcomers.keys() - refused  # who is refused may be the same host as who has the view, or its heir
         self.claimed |= claimed.keys()

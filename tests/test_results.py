@@ -12,7 +12,7 @@ import pytest
 
 from fedkd.errors import UserError
 from fedkd.record import FUSED, Record
-from fedkd.results import MEAN, by_view, comparable, label_share, labels, load
+from fedkd.results import MEAN, by_view, comparable, label_share, load, short_names
 from fedkd.words import human_bytes, human_seconds, percent
 
 CLASSES = ("wave", "sit down", "pick up with two hands")
@@ -178,11 +178,11 @@ def test_the_folder_above_a_result_names_the_newest_inside(tmp_path: Path) -> No
 
 def test_labels_say_what_differs(tmp_path: Path) -> None:
     runs = [load(record_run(tmp_path / str(seed), seed=seed)) for seed in (0, 1)]
-    assert labels(runs) == ["distil seed 0", "distil seed 1"]
+    assert short_names(runs) == ["distil seed 0", "distil seed 1"]
     runs = [load(record_run(tmp_path / f"l{share}", labels=share)) for share in (0.1, 0.2)]
-    assert labels(runs) == ["distil labels=0.1", "distil labels=0.2"]
+    assert short_names(runs) == ["distil labels=0.1", "distil labels=0.2"]
     twins = [load(record_run(tmp_path / name)) for name in ("morning", "evening")]
-    assert labels(twins) == ["distil morning", "distil evening"]
+    assert short_names(twins) == ["distil morning", "distil evening"]
 
 
 def test_only_the_same_exam_is_comparable(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_result_stays_as_it_was_when_it_was_read(tmp_path: Path) -> None:
     for result in (run, twin, other):
         (result.folder / "config.yaml").unlink()
     assert comparable(run, [twin, other]) == [twin] and label_share(other) == 0.2
-    assert labels([run, other]) == ["distil labels=0.1", "distil labels=0.2"]
+    assert short_names([run, other]) == ["distil labels=0.1", "distil labels=0.2"]
 
 
 def test_figures_for_people() -> None:

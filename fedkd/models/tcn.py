@@ -7,7 +7,7 @@ Bai, Kolter, Koltun. An Empirical Evaluation of Generic Convolutional and Recurr
     torch.Size([2, 10])
 
 Each sample is normalised by itself (GroupNorm: Wu, He. ECCV 2018, https://arxiv.org/abs/1803.08494), so a batch of one
-trains, no running statistics leave a view, and DP-SGD accepts the net. Values should arrive near unit scale.
+trains, and no running statistics leave a view. Values should arrive near unit scale.
 """
 
 from __future__ import annotations
