@@ -18,8 +18,7 @@ from rich.progress import track
 
 from fedkd.build import build
 from fedkd.config import expand, load, options
-from fedkd.data.check import DataReport
-from fedkd.data.data_set import Prepared
+from fedkd.data.data_set import Checked, Pictured, Prepared
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
 from fedkd.results import Result, only_run
@@ -31,8 +30,6 @@ from simulations.run import print_results, report, run_one
 from simulations.screen import screen
 from simulations.settings import settings
 from simulations.sweep import jobs_for, outcomes, what_differs
-
-_DATA_VERBS = {"check": "check", "show": "contact_sheet", "prepare": "prepare"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -196,18 +193,18 @@ def _data(asked: argparse.Namespace) -> int:
     with warnings.catch_warnings(category=Remark, action="ignore"):  # on what nets may see: none takes part
         cfg = load([f"data={asked.name}", *asked.overrides])
     data = build(cfg.data)
-    if not hasattr(data, _DATA_VERBS[asked.what]):
-        raise UserError(f"{asked.name} has nothing to {asked.what}.")
-    if asked.what == "show":
+    if asked.what == "show" and isinstance(data, Pictured):
         path = Path(f"{asked.name}.png").absolute()
         data.contact_sheet(path)
         print(path)
         return 0
-    if asked.what == "prepare":
+    if asked.what == "prepare" and isinstance(data, Prepared):
         return _prepare(data)
-    found: DataReport = data.check()
-    Console(highlight=False).print(render(found))
-    return found.exit_code
+    if asked.what == "check" and isinstance(data, Checked):
+        found = data.check()
+        Console(highlight=False).print(render(found))
+        return found.exit_code
+    raise UserError(f"{asked.name} has nothing to {asked.what}.")
 
 
 def _prepare(data: Prepared) -> int:

@@ -1,5 +1,6 @@
-"""The commands that head the tables of `results/evidence` are still commands of this version."""
+"""What documents point to is there: their links, and the commands that head the tables of `results/evidence`."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -39,3 +40,22 @@ def test_a_tables_command_composes(table: Path) -> None:
 
 def test_there_are_tables() -> None:
     assert len(TABLES) > 20
+
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "results").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if not link.startswith(("http:", "https:", "mailto:")):
+            path, _, section = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page.name} links {link}"
+            assert not section or section in sections(target), f"{page.name} links {link}"
+
+
+def sections(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
