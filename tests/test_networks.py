@@ -336,6 +336,7 @@ def strike(fleet: Fleet, clocks, results: Path, rounds: int, *words: str) -> lis
         *JOB,
         *words,
         "timeout=12",
+        "patience=300",  # a SuperNode that ended comes back after 60 to 70 s, and all three may be away at once
         "place=fleet",
         f"place.kit='{fleet.folder}'",
         f"results_dir='{results}'",
