@@ -13,7 +13,8 @@ Where a sweep crosses methods with something else, such as shares of labels, eac
     fedkd study FOLDER experiment=cmd_mv data.labels=0.1,0.5 strategy=distil,labels seed=0,1,2,3,4 --against labels
 
 Runs go to ``<folder>/runs``; a combination that is finished there is not run again, so a study that was cut short goes
-on where it stopped. `table.md` and `runs.csv` are what is worth keeping.
+on where it stopped. `table.md`, `runs.csv` (a row a run) and `tallies.csv` (right answers by row, seed, view and
+subject: what the intervals stand on) are what is worth keeping.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from fedkd.errors import UserError
 from fedkd.record import new_folder
 from fedkd.results import Result
 from fedkd.results import load as read
-from simulations.study_table import Done, controls, report, runs_table
+from simulations.study_table import Done, controls, report, runs_table, tallies
 from simulations.sweep import at_once, what_differs
 
 _NO_CONDITION = ("strategy", "seed", "data.fold", "data.test_subjects", "data.history", "data.valid_subject")
@@ -66,6 +67,7 @@ def study(folder: Path, combinations: Sequence[list[str]], *, command: str, agai
     results = [_finished(runs, overrides) for overrides in combinations]
     done = [Done(c, o, r) for c, o, r in zip(conditions, combinations, results, strict=True) if r]
     runs_table(done).to_csv(folder / "runs.csv", index=False)
+    tallies(done).to_csv(folder / "tallies.csv", index=False)
     table = folder / "table.md"
     table.write_text(report(done, command, against), encoding="utf-8")
     return table

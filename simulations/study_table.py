@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from fedkd.build import build
@@ -21,6 +22,7 @@ from fedkd.record import FUSED
 from fedkd.results import Result
 
 METHOD = "method"
+TALLIED = [METHOD, "seed", "view", "subject"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +36,20 @@ class Done:
 
 def report(done: Sequence[Done], command: str, against: str | None) -> str:
     """The table, headed by the command that made it and by what it stands on."""
-    answers = pd.concat([_answers(run) for run in done])
+    tally = tallies(done)
     about = done[0].result.summary
     protocols = dict.fromkeys(run.result.summary["protocol"] for run in done)
     lost = sum(bool(run.result.failures) for run in done)
     scope = [
         f"{about['dataset']}, {', '.join(protocols)}, {about['split']} split",
-        f"{answers['seed'].nunique()} seeds, {answers['subject'].nunique()} subjects, {len(done)} runs",
+        f"{tally['seed'].nunique()} seeds, {tally['subject'].nunique()} subjects, {len(done)} runs",
         *([f"{lost} of them lost a view"] if lost else []),
         f"commit {', '.join(sorted({_commit(run) for run in done}))}",
     ]
     figures = "Accuracy in %, mean ± sd over seeds"
     if against is not None:
-        figures += "; differences with 95 % intervals, paired, subjects resampled, seeds averaged first"
-    return "\n".join([f"`{command}`", "", f"{', '.join(scope)}. {figures}.", "", *_table(answers, done, against), ""])
+        figures += "; differences with 95 % intervals, paired, subjects and seeds resampled"
+    return "\n".join([f"`{command}`", "", f"{', '.join(scope)}. {figures}.", "", *_table(tally, done, against), ""])
 
 
 def runs_table(done: Sequence[Done]) -> pd.DataFrame:
@@ -65,12 +67,18 @@ def runs_table(done: Sequence[Done]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def tallies(done: Sequence[Done]) -> pd.DataFrame:
+    """Of each row, seed, view and subject, the last exams' clips and how many were answered right: a table's ground."""
+    return pd.concat([_answers(run) for run in done]).groupby(TALLIED, as_index=False, sort=False).sum()
+
+
 def _answers(run: Done) -> pd.DataFrame:
-    """Every answer of a run's last exam, its subject (known to whoever has the whole data set), and if it was right."""
+    """Every answer of a run's last exam: its subject (known to whoever has the whole data set), and if it was right."""
     answers = pd.read_csv(run.result.folder / "answers.csv")
     answers["subject"] = answers["event"].map(build(load(run.overrides).data).subjects())
-    answers["right"] = (answers["guess"] == answers["truth"]).astype(float)
-    return answers.assign(method=run.condition, seed=run.result.summary["seed"])
+    answers["right"] = (answers["guess"] == answers["truth"]).astype(int)
+    answers[METHOD], answers["seed"], answers["clips"] = run.condition, run.result.summary["seed"], 1
+    return answers[[*TALLIED, "right", "clips"]]
 
 
 def controls(rows: Iterable[str], against: str) -> dict[str, str]:
@@ -89,8 +97,8 @@ def controls(rows: Iterable[str], against: str) -> dict[str, str]:
     return {row: control for row, control in closest.items() if row != control}
 
 
-def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> Iterator[str]:
-    views = [view for view in sorted(answers["view"].unique()) if view != FUSED]
+def _table(tally: pd.DataFrame, done: Sequence[Done], against: str | None) -> Iterator[str]:
+    views = [view for view in sorted(tally["view"].unique()) if view != FUSED]
     versus = [] if against is None else [f"mean minus {against}", f"fused minus {against}"]
     taught = any(run.result.summary.get("accuracy_teacher", {}) for run in done)
     header = ["method", *views, "mean", "fused", *(["teachers' mean"] if taught else []), "bytes a run", *versus]
@@ -99,16 +107,16 @@ def _table(answers: pd.DataFrame, done: Sequence[Done], against: str | None) -> 
     methods = dict.fromkeys(run.condition for run in done)
     control_of = {} if against is None else controls(methods, against)
     for method in methods:
-        mine = answers[answers[METHOD] == method]
-        by_seed = mine.groupby(["seed", "view"])["right"].mean().unstack().reindex(columns=[*views, FUSED]) * 100
+        mine = tally[tally[METHOD] == method].groupby(["seed", "view"])[["right", "clips"]].sum()
+        by_seed = 100 * (mine["right"] / mine["clips"]).unstack().reindex(columns=[*views, FUSED])
         cells = [_spread(by_seed[view]) for view in views]
         cells += [_spread(by_seed[views].mean(axis=1)), _spread(by_seed[FUSED])]
         results = [run.result for run in done if run.condition == method]
         cells += [_teachers(results)] if taught else []
         cells.append(_bytes(results))
         if control := control_of.get(method):
-            both = [view for view in views if {method, control} <= set(answers[METHOD][answers["view"] == view])]
-            cells += [_difference(answers, over, method, control) if over else "" for over in (both, [FUSED])]
+            both = [view for view in views if {method, control} <= set(tally[METHOD][tally["view"] == view])]
+            cells += [_difference(tally, over, method, control) if over else "" for over in (both, [FUSED])]
         else:
             cells += ["" for _ in versus]
         yield f"| {method} | " + " | ".join(cells) + " |"
@@ -136,21 +144,22 @@ def _bytes(results: Sequence[Result]) -> str:
     return f"{sum(sizes) / len(sizes):,.0f}"
 
 
-def _difference(answers: pd.DataFrame, views: Sequence[str], method: str, against: str) -> str:
-    single = answers[answers["view"].isin(views)]
+def _difference(tally: pd.DataFrame, views: Sequence[str], method: str, against: str) -> str:
+    both = tally[tally["view"].isin(views) & tally[METHOD].isin([method, against])]
+    axes = [both["seed"].unique(), both["subject"].unique(), views]
 
-    def tables(of: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        grouped = single[single[METHOD] == of].groupby(["subject", "view"])["right"]
-        right, count = grouped.sum(), grouped.count().astype(float)
-        return right.unstack(fill_value=0)[list(views)], count.unstack(fill_value=0)[list(views)]
+    def cube(of: str, column: str) -> np.ndarray:
+        """N seeds, S subjects, V views."""
+        cells = both[both[METHOD] == of].set_index(["seed", "subject", "view"])[column]
+        every = pd.MultiIndex.from_product(axes)
+        return cells.reindex(every, fill_value=0).to_numpy(float).reshape([len(axis) for axis in axes])
 
-    right, count = tables(method)
-    before, count_before = tables(against)
-    if not count.equals(count_before):
+    right, before, count = cube(method, "right"), cube(against, "right"), cube(method, "clips")
+    if not np.array_equal(count, cube(against, "clips")):
         raise UserError(f"expected {method} and {against} to be examined on the same clips; finish the study first.")
-    if len(count) < 2:  # nobody to resample
-        return f"{100 * difference(right.to_numpy(), before.to_numpy(), count.to_numpy()):+.1f} (one subject)"
-    found = paired_bootstrap(right.to_numpy(), before.to_numpy(), count.to_numpy())
+    if len(axes[1]) < 2:  # nobody to resample
+        return f"{100 * difference(right, before, count):+.1f} (one subject)"
+    found = paired_bootstrap(right, before, count)
     return f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 

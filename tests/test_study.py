@@ -22,8 +22,8 @@ from simulations.sweep import KILLED, jobs_for, outcomes
 
 
 def test_a_method_beside_itself_differs_by_nothing() -> None:
-    count = np.full((4, 2), 10.0)
-    right = np.arange(8.0).reshape(4, 2)
+    count = np.full((3, 4, 2), 10.0)
+    right = np.arange(24.0).reshape(3, 4, 2) / 3
     assert paired_bootstrap(right, right, count) == paired_bootstrap(right, right, count)
     same = paired_bootstrap(right, right, count)
     assert (same.difference, same.low, same.high) == (0, 0, 0)
@@ -32,52 +32,76 @@ def test_a_method_beside_itself_differs_by_nothing() -> None:
 @given(st.integers(0, 1000))
 def test_the_interval_holds_the_difference(seed: int) -> None:
     random = np.random.default_rng(seed)
-    count = random.integers(5, 50, (6, 3)).astype(float)
-    right, before = random.random((6, 3)) * count, random.random((6, 3)) * count
+    count = random.integers(5, 50, (5, 6, 3)).astype(float)
+    right, before = random.random((5, 6, 3)) * count, random.random((5, 6, 3)) * count
     found = paired_bootstrap(right, before, count)
     assert found.low <= found.difference <= found.high
-    assert found.difference == pytest.approx(((right - before).sum(0) / count.sum(0)).mean())
+    assert found.difference == pytest.approx(((right - before).sum((0, 1)) / count.sum((0, 1))).mean())
 
 
-def test_subjects_that_differ_widen_the_interval() -> None:
-    count = np.full((10, 1), 20.0)
-    alike = paired_bootstrap(np.full((10, 1), 12.0), np.full((10, 1), 10.0), count)
-    apart = paired_bootstrap(np.array([[20.0], [4.0]] * 5), np.full((10, 1), 10.0), count)
+@pytest.mark.parametrize("axis", ["subjects", "seeds"])
+def test_subjects_or_seeds_that_differ_widen_the_interval(axis: str) -> None:
+    count, before = np.full((10, 10, 1), 20.0), np.full((10, 10, 1), 10.0)
+    alike = paired_bootstrap(np.full((10, 10, 1), 12.0), before, count)
     assert alike.low == alike.high == pytest.approx(0.1)
+    differ = np.tile(np.array([20.0, 4.0] * 5)[:, None], (10, 1, 1))  # of subjects
+    apart = paired_bootstrap(differ if axis == "subjects" else differ.swapaxes(0, 1), before, count)
     assert apart.difference == pytest.approx(0.1) and apart.low < 0 < apart.high
+
+
+def test_of_many_subjects_and_one_seed_the_interval_is_the_textbooks() -> None:
+    """The mean of independent differences: near its normal interval, 1.96 standard errors either side."""
+    right = np.random.default_rng(0).normal(10, 3, (1, 400, 1))
+    found = paired_bootstrap(right, np.zeros_like(right), np.ones_like(right))
+    half = 1.96 * right.std() / 20
+    assert found.high - found.difference == pytest.approx(half, rel=0.05)
+    assert found.difference - found.low == pytest.approx(half, rel=0.05)
 
 
 def test_one_subject_cannot_be_resampled() -> None:
     with pytest.raises(ValueError, match="two or more subjects"):
-        paired_bootstrap(np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2)))
+        paired_bootstrap(np.ones((3, 1, 2)), np.ones((3, 1, 2)), np.ones((3, 1, 2)))
+
+
+def test_a_studys_interval_is_over_seeds_too() -> None:
+    """Two subjects alike, two seeds apart: +50 and -50 points."""
+    rows = [
+        {"method": method, "seed": seed, "view": view, "subject": subject, "right": right[seed], "clips": 4}
+        for method, right in (("alone", (2, 2)), ("distil", (4, 0)))
+        for seed in (0, 1)
+        for view in ("v01", "fused")
+        for subject in (0, 1)
+    ]
+    *_, distil = _table(pd.DataFrame(rows), _two("alone", "distil"), "alone")
+    assert distil.endswith("| +0.0 [-50.0, +50.0] | +0.0 [-50.0, +50.0] |")
+
+
+def _two(*methods: str) -> list[Done]:
+    result = SimpleNamespace(summary={"seed": 0, "bytes_up": 1, "bytes_down": 2})
+    return [Done(method, [], result) for method in methods]  # type: ignore[arg-type]
 
 
 def test_a_view_that_only_one_method_answered_for_is_a_dash_for_the_other() -> None:
     rows = [
-        {"method": method, "seed": seed, "subject": subject, "view": view, "right": float(seed == subject)}
+        {"method": method, "seed": seed, "subject": subject, "view": view, "right": int(seed == subject), "clips": 1}
         for method, views in (("central", ("v01", "fused")), ("distil", ("v01", "v02", "fused")))
         for view in views
         for seed in (0, 1)
         for subject in (0, 1)
     ]
-    result = SimpleNamespace(summary={"seed": 0, "bytes_up": 1, "bytes_down": 2})
-    done = [Done(method, [], result) for method in ("central", "distil")]  # type: ignore[arg-type]
-    _, _, central, distil = _table(pd.DataFrame(rows), done, "central")
+    _, _, central, distil = _table(pd.DataFrame(rows), _two("central", "distil"), "central")
     assert central == "| central | 50.0 ± 0.0 | - | 50.0 ± 0.0 | 50.0 ± 0.0 | 3 |  |  |"
     assert distil.count("50.0 ± 0.0") == 4 and distil.endswith("| +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |")
 
 
 def test_of_one_subject_a_table_has_the_difference_alone() -> None:
     rows = [
-        {"method": method, "seed": 0, "subject": 5, "view": view, "right": right}
-        for method, right in (("alone", 0.0), ("distil", 1.0))
+        {"method": method, "seed": 0, "subject": 5, "view": view, "right": right, "clips": 1}
+        for method, right in (("alone", 0), ("distil", 1))
         for view in ("v01", "fused")
     ]
-    result = SimpleNamespace(summary={"seed": 0, "bytes_up": 1, "bytes_down": 2})
-    done = [Done(method, [], result) for method in ("alone", "distil")]  # type: ignore[arg-type]
-    assert list(_table(pd.DataFrame(rows), done, "alone"))[-1].endswith(
-        "| +100.0 (one subject) | +100.0 (one subject) |"
-    )
+    *_, distil = _table(pd.DataFrame(rows), _two("alone", "distil"), "alone")
+    assert distil.endswith("| +100.0 (one subject) | +100.0 (one subject) |")
 
 
 def test_each_row_has_the_control_that_shares_its_other_words() -> None:
