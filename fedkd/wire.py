@@ -21,7 +21,9 @@ format's header:
 | teacher_answers | ArrayRecord  | at an exam: as answers, of the host's first teacher | as soft                       |
 | unsaved         | ConfigRecord | at the last exam: why a student could not be kept   | its length                    |
 
-The names inside a record count too. Beside the letters a message has one `about`: round, views, what is wished for.
+No one but a view itself knows which events it filmed, so every view is told the labels of all events that others
+labelled; of soft labels it is told those that it asked for. The names inside a record count too. Beside the letters a
+message has one `about`: round, views, what is wished for.
 """
 
 from __future__ import annotations

@@ -275,6 +275,9 @@ def test_unknown_views_are_refused() -> None:
         BerkeleyMhad(views=["k03"])
 
 
+SAID = ("1 of its 3", "truncated", "nearer", "name is not", "1 depth pictures more than the 3")
+
+
 def test_faults_of_depth_recordings_are_named(whole: Path) -> None:
     kinect = whole / "berkeley_mhad" / "Kinect" / "Kin01"
     (kinect / "S01" / "A01" / "R01" / "kin_k01_s01_a01_r01_depth_00001.pgm").unlink()
@@ -283,15 +286,17 @@ def test_faults_of_depth_recordings_are_named(whole: Path) -> None:
     for path in (kinect / "S02" / "A01" / "R01").iterdir():
         path.write_bytes(path.read_bytes()[:15] + np.full((24, 32), 9000, ">u2").tobytes())
     (kinect / "S03" / "A01" / "R01").rename(kinect / "S03" / "A01" / "R09")
+    twice = kinect / "S03" / "A01" / "R02" / "kin_k01_s03_a01_r02_depth_00001.pgm"
+    twice.with_stem("copy_of_depth_00001").write_bytes(twice.read_bytes())
     data = BerkeleyMhad(data_dir=str(whole), views=["k01", "k02"], prepared_dir=str(whole / "kept"))
     report = data.check()
     assert len(report.broken) == 1, "what names tell; pictures are not opened"
     assert report.notes == ["55 depth recordings not read yet: `fedkd data prepare berkeley_mhad` reads them once"]
     reasons = [fault.reason for fault in data.prepare(quietly)]
-    assert [sum(word in r for r in reasons) for word in ("1 of its 3", "truncated", "nearer", "name is not")] == [1] * 4
+    assert [sum(word in r for r in reasons) for word in SAID] == [1] * 5
     report = data.check()
-    assert len(report.broken) == 4 and sum(clip.view == "k01" for clip in report.clips) == 28 - 4 and not report.notes
-    with pytest.raises(UserError, match="4 recordings are broken"):
+    assert len(report.broken) == 5 and sum(clip.view == "k01" for clip in report.clips) == 28 - 5 and not report.notes
+    with pytest.raises(UserError, match="5 recordings are broken"):
         data.view("k01", 0)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from fedkd.data.skeleton_augment import mirrored
 from fedkd.skeleton import KINECT_V1, NTU, SKELETONS, UTD_MHAD_TO_KINECT_V1, Skeleton
 
 every_skeleton = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=[f"{j} joints" for j in SKELETONS])
@@ -74,3 +76,8 @@ def test_utd_order_becomes_kinect_v1() -> None:
 def bone_lengths(clip: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     children, parents = np.array(skeleton.bones).T
     return np.linalg.norm(clip[:, children] - clip[:, parents], axis=-1)
+
+
+def test_a_body_that_nobody_described_has_no_mirror_image() -> None:
+    with pytest.raises(ValueError, match=r"bodies of 20 or 25 joints, .* got 17; add the body"):
+        mirrored(torch.zeros(1, 4, 17, 3))

@@ -107,6 +107,8 @@ def _make(path: Path) -> UInt8[np.ndarray, "F S S 1"] | str:
         return MISNAMED
     count = int(path.stem[-5:]) + 1
     missing = count - len(list(path.parent.glob("*_depth_*.pgm")))
+    if missing < 0:
+        return f"it has {-missing} depth pictures more than the {count} that its last one's number says"
     if missing:
         return f"{missing} of its {count} depth pictures are missing"
     pictures = []

@@ -57,8 +57,11 @@ def _read(stem: str, clips: Sequence[Mapping[str, object]]) -> Float[Tensor, "T 
     name, keypoint = name_of(stem), clip.get("keypoint")
     if name is None:
         return Broken(stem, "its name is not SsssCcccPpppRrrrAaaa of a clip that the data set has")
-    if clip.get("label") != name.action - 1:
-        return Broken(stem, f"its label is {clip.get('label')!r}, its name says {name.action - 1}")
+    label = clip.get("label")
+    if not isinstance(label, (int, np.integer)):
+        return Broken(stem, "its label is no whole number")
+    if label != name.action - 1:
+        return Broken(stem, f"its label is {label!r}, its name says {name.action - 1}")
     if not isinstance(keypoint, np.ndarray) or keypoint.dtype.kind != "f":
         return Broken(stem, "it has no array 'keypoint' of floating-point numbers")
     if keypoint.ndim != 4 or keypoint.shape[2:] != (JOINTS, 3):

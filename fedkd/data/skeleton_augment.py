@@ -115,6 +115,11 @@ def rotations(angles: Float[Tensor, "B"], axis: int) -> Float[Tensor, "B 3 3"]:
 
 def mirrored(x: Float[Tensor, "B T J D"]) -> Float[Tensor, "B T J D"]:
     """The same motion by a person of the other hand: x changes sign, left and right joints trade places."""
+    if x.shape[2] not in SKELETONS:
+        raise ValueError(
+            f"expected bodies of {' or '.join(map(str, SKELETONS))} joints, whose left and right are known, got "
+            f"{x.shape[2]}; add the body to fedkd/skeleton.py, or set augment.flip to 0."
+        )
     order = list(range(x.shape[2]))
     for left, right in SKELETONS[x.shape[2]].pairs:
         order[left], order[right] = right, left
