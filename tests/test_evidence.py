@@ -1,13 +1,17 @@
-"""What documents point to is there: their links, and the commands that head the tables of `results/evidence`."""
+"""What documents point to is there: links, the commands that head the tables of `results/evidence`, their figures."""
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from fedkd.config import expand, load
 from simulations.study import varied
+from simulations.study_table import Done, _table
 
 ROOT = Path(__file__).parents[1]
 TABLES = sorted((ROOT / "results" / "evidence").glob("*/table.md"))
@@ -59,3 +63,22 @@ def sections(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+TALLIES = [table for table in TABLES if (table.parent / "tallies.csv").exists()]
+
+
+@pytest.mark.parametrize("table", TALLIES, ids=[table.parent.name for table in TALLIES])
+def test_a_tables_figures_follow_from_its_tallies(table: Path) -> None:
+    """Every accuracy and every interval; what is left as it stands: bytes, and how right the teachers are."""
+    tally = pd.read_csv(table.parent / "tallies.csv")
+    against = re.search(r"mean minus ([^|]+) \|", table.read_text("utf-8"))
+    result = SimpleNamespace(summary={"seed": 0, "bytes_up": 0, "bytes_down": 0})
+    done = [Done(row, [], result) for row in tally["method"].unique()]  # type: ignore[arg-type]
+    assert _figures(_table(tally, done, against and against[1])) == _figures(table.read_text("utf-8").splitlines())
+
+
+def _figures(lines: Iterable[str]) -> list[dict[str, str]]:
+    header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|"))
+    kept = [name for name in header if name not in ("bytes a run", "teachers' mean")]
+    return [{name: cell for name, cell in zip(header, row, strict=True) if name in kept} for row in rows]
