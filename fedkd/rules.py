@@ -115,7 +115,10 @@ def refuse_unfit(cfg: DictConfig, views: Sequence[str]) -> None:
         raise UserError(f"min_views must be at most {len(views)}, the number of views, got {cfg.min_views}.")
     strangers = sorted(set(cfg.students) - set(views))
     if strangers:
-        raise UserError(f"students names {', '.join(strangers)}, but the data has the views {', '.join(views)}.")
+        raise UserError(
+            f"students names {', '.join(strangers)}, but the data has the views {', '.join(views)}; take it out with "
+            f"{' '.join(f'~student@students.{stranger}' for stranger in strangers)}."
+        )
 
 
 def _refuse_names(cfg: DictConfig) -> None:

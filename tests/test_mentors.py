@@ -265,7 +265,7 @@ def test_a_run_with_all_of_it_is_the_same_in_this_process_and_in_workers(tmp_pat
 
 
 def test_a_student_of_a_view_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="students names v09, but the data has the views v01"):
+    with pytest.raises(UserError, match=r"students names v09, but the data has the views v01.*~student@students.v09"):
         run(tmp_path, "+student@students.v09=imu_tcn", "place.workers=1")
 
 
