@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord
 from safetensors.torch import save
 
 from clients.camera import Camera
-from clients.memory import START, Memory, Moment, students_folder
+from clients.memory import FIRST, START, Knows, Memory, Moment, students_folder
 from clients.outfit import exam, owner
 from fedkd.config import from_string
 from fedkd.errors import UserError, reason_of
@@ -152,7 +152,7 @@ def _each_view(
     now    the moment at which it then stands, and is remembered; None: nothing of it has changed.
 
     A view that fails says so; the others on its host go on. A camera that may have forgotten what it was told says that
-    too, and is told again.
+    too, and is told again; one that had to begin anew in the middle of a run is named.
     """
     torch.set_num_threads(1)  # one thread, so that the bits do not depend on the host's number of cores
     overrides, received = _overrides(context), letters(message.content)
@@ -160,13 +160,14 @@ def _each_view(
     cameras: dict[str, Camera] = {}
     replies: dict[str, Letter] = {}
     for view in names(about(message.content), "views"):
-        name, known = owner(overrides, view), True
+        name, knows = owner(overrides, view), Knows.ALL
         try:
             if name not in cameras:
-                cameras[name], known = (memory.anew(name), True) if since is None else memory.recall(name, since)
+                cameras[name], knows = (memory.anew(name), knows) if since is None else memory.recall(name, since)
             replies[view] = act(view, cameras[name], received.get(view, {}))
-            if not known:
-                replies[view][Kind.FRESH] = ConfigRecord()
+            if knows is not Knows.ALL:
+                anew = since is not None and since > FIRST and knows is Knows.NOTHING
+                replies[view][Kind.FRESH] = ConfigRecord({"anew": True} if anew else {})
         except Exception as error:
             replies[view] = {Kind.FAILED: ConfigRecord({"reason": reason_of(error)})}
             if cameras.pop(name, None) is not None:

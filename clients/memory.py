@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,17 @@ class Moment(NamedTuple):
     round: int
 
 
-START = Moment(0, 0)
+START, FIRST = Moment(0, 0), Moment(1, 0)
+"""Before everything, and before the students' first round: what is lost by then can be told and learned again."""
+
+
+class Knows(Enum):
+    """What a camera that is recalled remembers of its run."""
+
+    ALL = "all that it was told"
+    SOME = "what it was told once"
+    NOTHING = "nothing"
+
 
 _HERE: dict[tuple[int, int], dict[str, tuple[Moment, Camera]]] = {}
 """(Flower's run, node) -> the cameras this process keeps, each with the moment at which it stands."""
@@ -62,20 +73,23 @@ class Memory:
                 path.unlink(missing_ok=True)
         return new_camera(self.overrides, name)
 
-    def recall(self, name: str, until: Moment) -> tuple[Camera, bool]:
-        """A camera as it last stood, but no later than `until`; and whether it remembers all that it was told by then.
+    def recall(self, name: str, until: Moment) -> tuple[Camera, Knows]:
+        """A camera as it last stood, but no later than `until`; and what it knows of what it was told by then.
 
         One that stands before `until` may have lost what was told in the rounds between, or never have heard it. It
         says so until it is remembered again, so in its answer to one train message and in those to exams before that:
         whoever hears it must tell it again, however late the answer.
         """
         if name in self._here and (self._here[name][0] <= until or self.folder is None):
-            return self._here[name][1], True
+            return self._here[name][1], Knows.ALL
         camera = new_camera(self.overrides, name)
         if self.folder is None:
-            return camera, not self._stays and self._restore_from_context(camera, name)
+            known = not self._stays and self._restore_from_context(camera, name)
+            return camera, Knows.ALL if known else Knows.NOTHING
         stands = self._restore_from_disk(camera, name, until)
-        return camera, stands is not None and (stands == until or until.round == 0)
+        if stands is None:
+            return camera, Knows.NOTHING
+        return camera, Knows.ALL if stands == until or until.round == 0 else Knows.SOME
 
     def doubt(self, name: str) -> None:
         """A camera failed in the middle of a round: where there is a disk, go by what is written there."""

@@ -22,7 +22,7 @@ class Alone(ViewStrategy):
         """Nothing."""
         return {}
 
-    def wish(self, server_round: int) -> dict[str, bool]:
+    def wish(self, view: str, server_round: int) -> dict[str, bool]:
         """Nothing."""
         return {}
 

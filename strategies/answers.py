@@ -29,8 +29,9 @@ class Answer:
 
     table    its soft labels as they travelled; `soft` is what they say.
     weights  its student's, where they were asked for.
-    late     rounds after the one it belongs to that it came; 0: in time.
-    held     its view was not told anything this round, since its host was still at an earlier one.
+    late     rounds after the one it belongs to that it came; 0: in time. Where its soft labels are of another answer
+             than the rest, theirs.
+    unaware  it answers a letter from before those that tell its view what it has to know now.
     """
 
     tally: Tally
@@ -39,7 +40,7 @@ class Answer:
     table: ArrayRecord | None = None
     weights: Mapping[str, Tensor] | None = None
     late: int = 0
-    held: bool = False
+    unaware: bool = False
 
     def after(self, late: Answer) -> Answer:
         """This answer, with the soft labels that its view said in a `late` one where it says none now."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,11 @@ from fedkd.wire import Kind, Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning
 from strategies.enrol import Enrolment, enrolled, refuse_untaught
+from strategies.exchange import Exchange
 from strategies.failures import Failures
 from strategies.ledger import Ledger
 from strategies.observer import Observer
+from strategies.pace import ENROL
 from strategies.post import Post
 from strategies.quorum import wait
 from strategies.roster import muster
@@ -140,15 +144,16 @@ def _begin(grid: Grid, cfg: DictConfig, data: DataSet, post: Post, record: Recor
     """What is settled before round 1."""
     pupils = (POOLED,) if cfg.strategy.pool else post.roster.views
     tell = cfg.strategy.event_labels and not cfg.strategy.pool
-    views, timeout, patience = data.view_names(), float(cfg.timeout), float(cfg.patience)
-    post.ask(grid, "query.enrol", {view: {} for view in pupils}, {"tell": tell}, timeout=timeout)
-    exchange = wait(post, grid, views, needed=_min_views(cfg), patience=patience, announce=record.wait_for)
+    patience, tell_user = float(cfg.patience), record.wait_for
+    hold = partial(wait, post, grid, data.view_names(), needed=_min_views(cfg), patience=patience, announce=tell_user)
+    post.ask(grid, ENROL, {view: {} for view in pupils}, {"tell": tell}, timeout=float(cfg.timeout))
+    exchange = hold()
     enrolment = enrolled(exchange, len(pupils), tell=tell, needed=_min_views(cfg), num_classes=len(data.classes))
     teacher, missed = dict[str, Any](), Failures()
     course = teacher_course(cfg)
     if course is not None:
         refuse_untaught(exchange, enrolment, course.seen)
-        teacher, missed = _teacher(course, cfg, data, post, grid, enrolment)
+        teacher, missed = _teacher(course, cfg, data, post, grid, enrolment, hold)
     enrolment = replace(enrolment, failures={**enrolment.failures, **missed})
     begun = Beginning(enrolment, teacher, post.ledger.books())
     checkpoint.keep_beginning(record.folder / "checkpoint", begun)
@@ -160,16 +165,26 @@ def _min_views(cfg: DictConfig) -> int:
 
 
 def _teacher(
-    course: Course, cfg: DictConfig, data: DataSet, post: Post, grid: Grid, enrolment: Enrolment
+    course: Course,
+    cfg: DictConfig,
+    data: DataSet,
+    post: Post,
+    grid: Grid,
+    enrolment: Enrolment,
+    hold: Callable[[], Exchange],
 ) -> tuple[Letter, Failures]:
     """(the letter that brings the teacher, empty where every view teaches its own; why views missed a round of it)."""
     match cfg.teaching.origin:
         case "local" | "online":
             return {}, {}
         case "federated":
-            rounds, timeout = cfg.teaching.rounds, float(cfg.timeout)
-            letters, num_clips = enrolment.letters(), enrolment.num_clips
-            weights, missed = teaching.federate(post, grid, letters, num_clips, rounds=rounds, timeout=timeout)
+            how = {
+                "rounds": cfg.teaching.rounds,
+                "timeout": float(cfg.timeout),
+                "needed": _min_views(cfg),
+                "hold": hold,
+            }
+            weights, missed = teaching.federate(post, grid, enrolment.letters(), enrolment.num_clips, **how)
             return {Kind.TEACHER: weights}, missed
         case "lab":
             return teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed)), {}

@@ -14,10 +14,14 @@ from fedkd.wire import Kind, Letter, WireError, number, pack_events, unpack_even
 from strategies.answers import part, understood
 from strategies.exchange import Exchange
 from strategies.failures import Failures, too_few
+from strategies.pace import ENROL
 from strategies.post import Post
 
 ENROL_SECONDS = 60.0
 """Seconds that a view which comes late has to enrol: the others wait for it."""
+
+MOST_ASKED = 2
+"""Messages in which a view is asked to enrol and that it has not answered: one may be lost."""
 
 MOST_CLIPS = 2**32
 """Clips that a view can have: as many as there are event ids."""
@@ -66,9 +70,17 @@ def refuse_untaught(exchange: Exchange, enrolment: Enrolment, seen: str) -> None
 def enrol_late(
     post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str], num_classes: int, round: int
 ) -> tuple[Enrolment, Failures]:
-    """(the enrolment with those of `views`, not there before `round`, that take part now, why others do not)."""
-    letters: dict[str, Letter] = {view: {} for view in views}
-    exchange = post.ask(grid, "query.enrol", letters, {"tell": enrolment.tell}, timeout=ENROL_SECONDS, round=round)
+    """(the enrolment with those of `views`, not there before `round`, that take part now, why others do not).
+
+    One that needs longer takes part when its answer has come.
+    """
+    came = {view: late[-1][1] for view, late in post.late(grid, ENROL).items() if view in views}
+    new = [view for view in views if view not in came and post.answers_due(view, ENROL, round) < MOST_ASKED]
+    exchange = Exchange()
+    if new:
+        wish = {"tell": enrolment.tell}
+        exchange = post.ask(grid, ENROL, {view: {} for view in new}, wish, timeout=ENROL_SECONDS, round=round)
+    exchange = replace(exchange, letters={**came, **exchange.letters})
     num_clips, events, failures = _said(exchange, enrolment.tell, num_classes)
     num_clips, events = {**enrolment.num_clips, **num_clips}, {**enrolment.events, **events}
     return replace(enrolment, num_clips=num_clips, events=events), failures

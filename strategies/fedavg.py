@@ -23,7 +23,7 @@ class FedAvg(ViewStrategy):
         """The average of the last round."""
         return {Kind.WEIGHTS: arrays} if len(arrays) else {}
 
-    def wish(self, server_round: int) -> dict[str, bool]:
+    def wish(self, view: str, server_round: int) -> dict[str, bool]:
         """The weights after the round."""
         return {"wants_weights": True}
 

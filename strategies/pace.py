@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 
 from flwr.app import Metadata
 
-TRAIN = "train"
-"""The kind of message whose answer is of use in a later round too."""
+TRAIN, ENROL = "train", "query.enrol"
+"""The kinds of message whose answers are of use when they come late."""
 
 SILENT_ROUNDS = 5
 """Rounds after which a host that does not answer is written to again; as many times as it has messages."""
@@ -32,11 +32,13 @@ SILENT_ROUNDS = 5
 class Sent:
     """A message on its way to a host.
 
+    number    of this among all that were sent: the server's clock may be put back, and they are still in order.
     views     those it is for.
     wishes    what it asks beside the tally.
     metadata  of the message no more than its address.
     """
 
+    number: int
     round: int
     views: Sequence[str]
     wishes: Set[str]
@@ -53,34 +55,42 @@ class Sent:
         return self.metadata.dst_node_id
 
     @property
+    def kind(self) -> str:
+        """Of message."""
+        return str(self.metadata.message_type)
+
+    @property
     def trains(self) -> bool:
         """Whether it is a round's."""
-        return self.metadata.message_type == TRAIN
+        return self.kind == TRAIN
 
 
 @dataclass(slots=True)
 class Pace:
     """What is known of how fast hosts answer.
 
-    answered  when the latest message that each node has answered was made, in Unix seconds by the server's clock.
+    answered  number of the latest message that each node has answered.
     slow      nodes whose last answer to a train message was late.
     """
 
-    answered: dict[int, float] = field(default_factory=dict)
+    answered: dict[int, int] = field(default_factory=dict)
     slow: set[int] = field(default_factory=set)
 
     def heard(self, sent: Sent, *, late: bool) -> None:
         """A node has answered a message. What it says of an earlier one than the last that it answered is no news."""
-        if sent.metadata.created_at <= self.answered.get(sent.node, 0.0):
+        if sent.number <= self.answered.get(sent.node, 0):
             return
-        self.answered[sent.node] = sent.metadata.created_at
+        self.answered[sent.node] = sent.number
         if sent.trains:
             (self.slow.add if late else self.slow.discard)(sent.node)
 
+    def open(self, unanswered: Iterable[Sent]) -> list[Sent]:
+        """Those of the messages whose answers may yet come: their host has answered no later one."""
+        return [sent for sent in unanswered if sent.number > self.answered.get(sent.node, 0)]
+
     def still_at(self, node: int, round: int, wishes: Set[str], unanswered: Iterable[Sent]) -> int:
         """The earlier round that a host must answer before it gets this round's message; 0 where it need not."""
-        since = self.answered.get(node, 0.0)
-        before = [sent for sent in unanswered if sent.node == node and sent.trains and sent.metadata.created_at > since]
+        before = [sent for sent in self.open(unanswered) if sent.node == node and sent.trains]
         if not before or wishes - {wish for sent in before for wish in sent.wishes}:
             return 0
         recent = round - before[-1].round < SILENT_ROUNDS * len(before)

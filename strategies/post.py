@@ -7,6 +7,7 @@ answers give the same bits in every place. A failure is an answer too: it is giv
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import count
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
@@ -18,19 +19,24 @@ from strategies.exchange import Exchange
 from strategies.failures import Failures, add, late_reason, said_reason
 from strategies.lag import PAIR
 from strategies.ledger import EXAM, Ledger
-from strategies.pace import TRAIN, Pace, Sent
+from strategies.pace import ENROL, SILENT_ROUNDS, TRAIN, Pace, Sent
 from strategies.roster import Roster
 
 GONE = (3, 4, 5)
 """Flower's error codes of a message or a reply that cannot be had, and of a node that is gone."""
+
+ANEW = "its student began anew: its host remembers nothing of this run"
+
+Late = list[tuple[int, Letter]]
+"""Letters of a view, each with the round that it answers, in the order of rounds."""
 
 
 class Post:
     """One exchange at a time: a message for each host, with a letter for each of its views, and what they answer.
 
     A message's group id is `run` and the round: hosts keep what they remember of one run apart from another's. A reply
-    counts once, and only to a message of ours; one to an earlier round's message is given by `late`. Its bytes count in
-    the round in which it came: what was written of earlier ones stays true.
+    counts once, and only to a message of ours; one to an earlier exchange's is given by `late`. Its bytes count in the
+    round in which it came: what was written of earlier ones stays true.
 
     exchange  how this one stands.
     """
@@ -41,9 +47,11 @@ class Post:
         self._kind, self._round, self._now = "", 0, 0  # an exam has no round of its own; it is always in one
         self._told: Mapping[str, Letter] = {}
         self._asked: Mapping[str, bool | int | str] = {}
+        self._wished: Mapping[str, Mapping[str, bool]] = {}
+        self._numbers = count(1)
         self._waiting: list[Sent] = []
         self._older: list[Sent] = []
-        self._late: dict[str, tuple[int, Letter]] = {}
+        self._late: dict[str, dict[str, Late]] = {}  # by kind of message, by view
         self._late_failures: Failures = {}
         self._forgetful: set[str] = set()
         self._pace = Pace()
@@ -62,9 +70,18 @@ class Post:
         return self.sort(grid.send_and_receive(self.send(grid, kind, round, told, asked), timeout=timeout))
 
     def send(
-        self, grid: Grid, kind: str, round: int, told: Mapping[str, Letter], asked: Mapping[str, bool | int | str]
+        self,
+        grid: Grid,
+        kind: str,
+        round: int,
+        told: Mapping[str, Letter],
+        asked: Mapping[str, bool | int | str],
+        wished: Mapping[str, Mapping[str, bool]] | None = None,
     ) -> list[Message]:
         """Begin an exchange: one message for each host that serves a view of `told`, booked under `round`.
+
+        asked   what every message says of itself.
+        wished  what is asked of each view beside it; a host with several is asked for what one of them is.
 
         Whoever calls sends them. What follows them to hosts that lag is sent here: it was made after them, and a
         SuperLink hands out what there is in the order in which it was made.
@@ -72,11 +89,11 @@ class Post:
         self._older += self._waiting
         self._now = max(self._now, round)
         self.hear(grid)
-        self._kind, self._round, self._told, self._asked = kind, round, told, asked
+        self._kind, self._round, self._told, self._asked, self._wished = kind, round, told, asked, wished or {}
         self.exchange, self._waiting = Exchange.among(told), []
         written = self._write(list(told))
         pairs = self.roster.lag.bring_into_step(grid)
-        self._older += [Sent(round, (), frozenset(), message.metadata) for message in pairs]  # nobody waits for them
+        self._older += [self._sent(message, (), frozenset()) for message in pairs]  # nobody waits for them
         return written
 
     def sort(self, replies: Iterable[Message]) -> Exchange:
@@ -110,14 +127,21 @@ class Post:
         """The node that serves a view, or all of them where recordings are pooled."""
         return next(iter(self.roster.node_of.values())) if view == POOLED else self.roster.node_of.get(view)
 
-    def late(self, grid: Grid) -> dict[str, tuple[int, Letter]]:
-        """What has come since to the train messages of earlier rounds: (round, letter) by view, the latest of each."""
+    def late(self, grid: Grid, kind: str = TRAIN) -> dict[str, Late]:
+        """What views have said since to messages of this kind of earlier exchanges."""
         self.hear(grid)
-        came, self._late = self._late, {}
-        return came
+        return self._late.pop(kind, {})
+
+    def answers_due(self, view: str, kind: str, round: int, wish: str = "") -> int:
+        """Answers to messages of this kind (with this wish) that may yet come; after some rounds none will."""
+        return sum(
+            sent.kind == kind and view in sent.views and (not wish or wish in sent.wishes)
+            for sent in self._pace.open((*self._older, *self._waiting))
+            if round - sent.round < SILENT_ROUNDS
+        )
 
     def late_failures(self) -> Failures:
-        """What has come since in place of answers to messages of earlier exchanges, by view."""
+        """What has come since in place of answers to messages of earlier exchanges, or is wrong though one came."""
         came, self._late_failures = self._late_failures, {}
         return came
 
@@ -128,7 +152,7 @@ class Post:
 
     def is_held_up(self) -> bool:
         """Whether a host that got no message of this exchange is still at an earlier one."""
-        return any(self._still_at(node) for node in self._hosts(sorted(self.exchange.held)))
+        return any(self._still_at(node, served) for node, served in self._hosts(sorted(self.exchange.held)).items())
 
     def hear(self, grid: Grid) -> None:
         """Take in what has come to messages of earlier exchanges; by when it was made, hosts that lag are known."""
@@ -143,36 +167,43 @@ class Post:
             said, failed = self._open(reply, sent)
             for view, reason in failed.items():
                 add(self._late_failures, view, late_reason(sent.round, reason))
-            if sent.trains:
+            if sent.kind in (TRAIN, ENROL):
+                late = self._late.setdefault(sent.kind, {})
                 for view, letter in said.items():
-                    if view not in self._late or self._late[view][0] < sent.round:
-                        self._late[view] = sent.round, letter
+                    late[view] = sorted((*late.get(view, ()), (sent.round, letter)), key=lambda one: one[0])
 
-    def _still_at(self, node: int) -> int:
+    def _still_at(self, node: int, served: Sequence[str]) -> int:
         """The earlier round that a host must answer before it gets this exchange's message; 0 where it need not."""
-        return self._pace.still_at(node, self._round, self._wishes, self._older) if self._kind == TRAIN else 0
+        wishes = _wishes(self._about(served))
+        return self._pace.still_at(node, self._round, wishes, self._older) if self._kind == TRAIN else 0
 
     def _write(self, views: Sequence[str]) -> list[Message]:
         """The messages to the hosts of views of this exchange, those that are still at an earlier one left out."""
         written, asked, held = list[Message](), list[str](), dict[str, int]()
         for node, served in self._hosts(views).items():
-            if earlier := self._still_at(node):
+            if earlier := self._still_at(node, served):
                 held |= dict.fromkeys(served, earlier)
                 continue
             letters_told = {view: self._told[view] for view in served}
-            content = address(letters_told, ConfigRecord({"views": list(served), **self._asked}))
+            about = self._about(served)
+            content = address(letters_told, ConfigRecord({"views": list(served), **about}))
             self.ledger.sent(self._round, served, content)
             message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
             written.append(message)
             asked += served
-            self._waiting.append(Sent(self._round, served, self._wishes, message.metadata))
+            self._waiting.append(self._sent(message, served, _wishes(about)))
         self.exchange = self.exchange.written(asked, held)
         self.roster.lag.wrote(written)
         return written
 
-    @property
-    def _wishes(self) -> Set[str]:
-        return {name for name, wished in self._asked.items() if wished is True}
+    def _sent(self, message: Message, views: Sequence[str], wishes: Set[str]) -> Sent:
+        return Sent(next(self._numbers), self._round, views, wishes, message.metadata)
+
+    def _about(self, served: Sequence[str]) -> dict[str, bool | int | str]:
+        """What a message to the host of these views says of itself."""
+        wished = [self._wished.get(view, {}) for view in served]
+        names = dict.fromkeys(name for wish in wished for name in wish)
+        return {**self._asked, **{name: any(wish.get(name, False) for wish in wished) for name in names}}
 
     def _open(self, reply: Message, sent: Sent) -> tuple[dict[str, Letter], Failures]:
         """What a host's views say in a reply; a host answers for the views that it was asked about."""
@@ -183,7 +214,10 @@ class Post:
         except Exception as error:
             return {}, dict.fromkeys(sent.views, nonsense(error))
         said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
-        self._forgetful |= {view for view, letter in said.items() if Kind.FRESH in letter}
+        for view, fresh in ((view, letter[Kind.FRESH]) for view, letter in said.items() if Kind.FRESH in letter):
+            self._forgetful.add(view)
+            if fresh.get("anew"):
+                add(self._late_failures, view, ANEW)
         failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
         failed |= {view: said_reason(letter[Kind.FAILED]) for view, letter in said.items() if Kind.FAILED in letter}
         return {view: letter for view, letter in said.items() if view not in failed}, failed
@@ -193,6 +227,10 @@ class Post:
             return {next(iter(self.roster.node_of.values())): list(views)}
         hosts = {node: [view for view in served if view in views] for node, served in self.roster.by_node().items()}
         return {node: served for node, served in hosts.items() if served}
+
+
+def _wishes(about: Mapping[str, object]) -> Set[str]:
+    return {name for name, wished in about.items() if wished is True}
 
 
 def _taken(sent: list[Sent], reply: Message) -> Sent | None:

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -28,34 +28,50 @@ from fedkd.learn.lesson import plain_lesson
 from fedkd.types import Clips
 from fedkd.wire import Kind, Letter, pack_weights, unpack_tally
 from strategies.answers import part, understood, weights_in
-from strategies.failures import Failures, reasons
+from strategies.exchange import Exchange
+from strategies.failures import Failures, reasons, too_few
 from strategies.post import Post
 
 
 def federate(
-    post: Post, grid: Grid, first: Mapping[str, Letter], num_clips: Mapping[str, int], *, rounds: int, timeout: float
+    post: Post,
+    grid: Grid,
+    first: Mapping[str, Letter],
+    num_clips: Mapping[str, int],
+    *,
+    rounds: int,
+    timeout: float,
+    needed: int,
+    hold: Callable[[], Exchange],
 ) -> tuple[ArrayRecord, Failures]:
     """The teacher's weights after `rounds` of federated averaging, and who missed one.
 
-    first  what each view is told beforehand, and again where it may have lost it.
+    first   what each view is told until it has answered, and again where it may have lost it.
+    needed  the quorum: views whose hosts are there,
+    hold    and how an exchange stands once it was waited for.
+
+    Raises UserError where fewer are there, or none could teach it.
     """
-    told, weights = dict(first), ArrayRecord()
+    told, weights, heard = dict(first), ArrayRecord(), set[str]()
     missed: Failures = {}
     for round in range(1, rounds + 1):
-        exchange = post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
+        post.ask(grid, "train.teacher", told, {"round": round}, timeout=timeout)
+        exchange = hold()
         learned, nonsense = understood(exchange.letters, _learned)
         states = {view: state for view, state in learned.items() if state}
         expected = form(weights) or form_of_most(states.values())  # type: ignore[arg-type]
         taught, others = understood(states, partial(_alike, expected))
         failures = {**exchange.failures, **nonsense, **others}
         missed |= {view: f"in round {round} of the teacher: {reason}" for view, reason in failures.items()}
+        if (there := len(first) - len(exchange.lost)) < needed:
+            raise UserError(too_few(there, len(first), needed, f"in round {round} of the teacher", failures))
         counts = [num_clips[view] for view in taught]
         if not any(counts):
             why = reasons(failures) or "no view has a label"
             raise UserError(f"no view could teach the teacher in round {round}: {why}.")
         weights = pack_weights(average(list(taught.values()), counts))
-        again = {view: first[view] for view in post.forgetful() if view in first}
-        told = {view: {**again.get(view, {}), Kind.WEIGHTS: weights} for view in first}
+        heard = (heard | exchange.letters.keys()) - post.forgetful()
+        told = {view: {**({} if view in heard else letter), Kind.WEIGHTS: weights} for view, letter in first.items()}
     return weights, missed
 
 

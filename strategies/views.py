@@ -101,6 +101,7 @@ class ViewStrategy(Strategy):
         self.notes = RoundNotes()
         self._arrays = ArrayRecord()
         self._greeted: set[str] = set()  # views that have answered a first letter
+        self._since: dict[str, int] = {}  # the round from which on a view is told what it had not been told before
         enrolment, node_of = setting.beginning.enrolment, setting.post.roster.node_of
         unable = enrolment.failures.keys() - set(enrolment.lost)
         self._refused = {(view, node_of.get(view)) for view in unable}  # who said that it cannot enrol, and where
@@ -121,8 +122,8 @@ class ViewStrategy(Strategy):
         """What `view` is told before its round, given what the last round left in `arrays`."""
 
     @abstractmethod
-    def wish(self, server_round: int) -> dict[str, bool]:
-        """What is asked of every view beside its tally: ``wants_soft``, ``wants_weights``."""
+    def wish(self, view: str, server_round: int) -> dict[str, bool]:
+        """What is asked of a view beside its tally: ``wants_soft``, ``wants_weights``."""
 
     @abstractmethod
     def hear(self, server_round: int, answers: Mapping[str, Answer], arrays: ArrayRecord) -> ArrayRecord:
@@ -142,6 +143,7 @@ class ViewStrategy(Strategy):
     def forgot(self, view: str) -> None:
         """A view may have lost what it was told: it is told its first letter again."""
         self._greeted.discard(view)
+        self._since[view] = self.notes.round + 1
 
     # How it goes on where another was killed
 
@@ -167,9 +169,9 @@ class ViewStrategy(Strategy):
         self._welcome(grid)
         first = {view: letter for view, letter in self.setting.beginning.letters().items() if view not in self._greeted}
         told = {view: {**self.tell(view, server_round, arrays), **first.get(view, {})} for view in self.setting.pupils}
-        asked = {"round": server_round, **self.wish(server_round)}
+        wished = {view: self.wish(view, server_round) for view in self.setting.pupils}
         self._until = time.monotonic() + self.setting.timeout
-        return self.setting.post.send(grid, "train", server_round, told, asked)
+        return self.setting.post.send(grid, "train", server_round, told, {"round": server_round}, wished)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -180,7 +182,7 @@ class ViewStrategy(Strategy):
         in_time, late = self._in_time(replies), self._late()
         self._require(len(in_time), len(self.setting.pupils), f"in round {server_round}")
         answers = merged(in_time, late if self.setting.staleness else {})
-        self._greeted |= {view for view, answer in answers.items() if not answer.held}
+        self._greeted |= {view for view, answer in answers.items() if not answer.unaware}
         left = self.hear(server_round, answers, self._arrays)
         self._tell_the_forgetful_again()
         return left, None
@@ -233,6 +235,7 @@ class ViewStrategy(Strategy):
         joined, failures = enrol_late(post, grid, enrolment, late, self.setting.num_classes, self.notes.round)
         if len(joined.num_clips) > len(enrolment.num_clips):
             self._greeted.clear()  # what the newcomers know is told to all
+            self._since = dict.fromkeys(joined.num_clips, self.notes.round)
         self.setting = replace(self.setting, beginning=replace(self.setting.beginning, enrolment=joined))
         self.notes.failures |= failures
         away = (view for view in late if view in failures and view not in post.exchange.lost)
@@ -249,12 +252,17 @@ class ViewStrategy(Strategy):
 
     def _late(self) -> dict[str, Answer]:
         """The answers to earlier rounds that have come since; what came in their place is taken down."""
-        post = self.setting.post
+        post, known = self.setting.post, dict[str, Answer]()
         came = post.late(self._grid)
-        answers, nonsense = self._understood(came)
+        for nth in range(max(map(len, came.values()), default=0)):  # a view's first one, its second, ...
+            letters = {view: late[nth] for view, late in came.items() if nth < len(late)}
+            answers, nonsense = self._understood(letters)
+            self._note_late({view: late_reason(letters[view][0], reason) for view, reason in nonsense.items()})
+            for view, answer in answers.items():
+                new = replace(answer, unaware=letters[view][0] < self._since.get(view, 0))
+                known[view] = new.after(known[view]) if view in known else new
         self._note_late(post.late_failures())
-        self._note_late({view: late_reason(came[view][0], reason) for view, reason in nonsense.items()})
-        return {view: replace(answer, held=view in post.exchange.held) for view, answer in answers.items()}
+        return known
 
     def _tell_the_forgetful_again(self) -> None:
         """Views that may have lost what they were told, and say so in time or late, are told it in the next round."""

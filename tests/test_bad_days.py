@@ -121,16 +121,24 @@ def column(folder: Path, name: str) -> pd.Series:
 
 
 def test_what_a_view_says_late_is_told_with_less_weight(faulty, tmp_path: Path) -> None:
-    calm = faulty(tmp_path / "calm", {}, "rounds=5", "speak_after=2")
-    late = faulty(tmp_path / "late", {("train", 2, "v02"): "late"}, "rounds=5", "speak_after=2")
-    deaf = faulty(tmp_path / "deaf", {("train", 2, "v02"): "late"}, "rounds=5", "speak_after=2", "strategy.staleness=0")
+    words, fault = ("rounds=5", "speak_after=2", "evaluate_every=5"), {("train", 2, "v02"): "late"}
+    calm = faulty(tmp_path / "calm", {}, *words)
+    late = faulty(tmp_path / "late", fault, *words)
+    deaf = faulty(tmp_path / "deaf", fault, *words, "strategy.staleness=0")
     assert statuses(late)[2, "v02"] == "no answer in time" and statuses(late)[3, "v02"] == "ok"
     heard = {
         folder: pd.read_csv(folder / "rounds.csv").set_index(["round", "view"])["consensus"]
         for folder in (calm, late, deaf)
     }
     assert heard[calm][3, "v02"] > 0 and heard[late][4, "v02"] > 0 and not heard[deaf][4, "v02"] > 0
+    assert heard[deaf][5, "v02"] > 0, "it is asked again"
     assert len({summary(folder)["digest"] for folder in (calm, late, deaf)}) == 3
+
+
+def test_a_view_whose_host_is_gone_when_the_views_speak_speaks_when_it_is_back(faulty, tmp_path: Path) -> None:
+    folder = faulty(tmp_path, {("train", 2, "v02"): "gone"}, "rounds=5", "speak_after=2")
+    heard = column(folder, "consensus")
+    assert not heard[3, "v02"] > 0 and heard[4, "v02"] > 0
 
 
 LATE: Faults = {("train", 1, "v01"): "late", ("train", 3, "v02"): "late", ("train.teacher", 2, "v02"): "late"}

@@ -21,7 +21,7 @@ from tiny import JOB, only_folder, run, summary
 
 from clients import memory
 from clients.app import app as client_app
-from clients.memory import KEPT_MOMENTS, Moment
+from clients.memory import KEPT_MOMENTS, Knows, Moment
 from fedkd.errors import Remark, UserError
 from fedkd.record import Record
 from fedkd.sealed import seal, unseal
@@ -294,11 +294,11 @@ def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path
     files = sorted(kept.folder.iterdir())  # type: ignore[union-attr]
     assert len(files) == KEPT_MOMENTS
     back, known = host(tmp_path).recall("v01", Moment(1, 4))
-    assert known and back.digest() == digests[4]
+    assert known is Knows.ALL and back.digest() == digests[4]
     files[-1].write_bytes(files[-1].read_bytes()[:-9])
     with pytest.warns(Remark, match="goes back to what it remembers from before"):
         back, known = host(tmp_path).recall("v01", Moment(1, 5))
-    assert not known, "what it was told in round 5 is lost, and told again"
+    assert known is Knows.SOME, "what it was told in round 5 is lost, and told again"
     assert back.digest() == digests[4]
     kept.remember({"v01": back}, Moment(1, 4))
     assert [path.name for path in sorted(kept.folder.iterdir())] == [path.name for path in files[:2]]  # type: ignore[union-attr]
@@ -309,12 +309,12 @@ def test_a_camera_that_lost_its_memory_says_so_until_it_was_told_again(tmp_path:
     kept.remember({"v01": kept.anew("v01")}, Moment(1, 1))
     memory.forget(1)
     seen, known = host(tmp_path, resident=True).recall("v01", Moment(1, 3))
-    assert not known, "at an exam, which tells nothing"
+    assert known is Knows.SOME, "at an exam, which tells nothing"
     kept = host(tmp_path, resident=True)
     seen, known = kept.recall("v01", Moment(1, 3))
-    assert not known, "at the train message after it"
+    assert known is Knows.SOME, "at the train message after it"
     kept.remember({"v01": seen}, Moment(1, 4))
-    assert host(tmp_path, resident=True).recall("v01", Moment(1, 4)) == (seen, True)
+    assert host(tmp_path, resident=True).recall("v01", Moment(1, 4)) == (seen, Knows.ALL)
 
 
 def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(

@@ -302,10 +302,10 @@ def taught(*values: float, count: int = 1) -> Letter:
 def federated(num_clips: int, *rounds: dict[str, Letter]) -> tuple[list[float], dict[str, str]]:
     """The teacher's weights, and who missed a round, where the views answer this in each round."""
     said, post = iter(rounds), Post(Roster({}), Ledger(), RUN)
-    post.ask = lambda *_, **__: Exchange(next(said))  # type: ignore[method-assign]
-    told = {view: {} for view in rounds[0]}
-    clips = dict.fromkeys(told, 9) | {"v03": num_clips}
-    weights, missed = federate(post, nowhere(), told, clips, rounds=len(rounds), timeout=1.0)  # type: ignore[arg-type]
+    post.ask = lambda *_, **__: None  # type: ignore[method-assign, assignment, return-value]
+    told: dict[str, Letter] = {view: {} for view in rounds[0]}
+    clips, how = dict.fromkeys(told, 9) | {"v03": num_clips}, {"rounds": len(rounds), "timeout": 1.0, "needed": 1}
+    weights, missed = federate(post, nowhere(), told, clips, hold=lambda: Exchange(next(said)), **how)  # type: ignore[arg-type]
     return unpack_weights(weights)["w"].tolist(), missed
 
 
@@ -374,8 +374,28 @@ def test_a_view_that_lost_its_memory_while_the_teacher_learns_is_told_its_first_
     )
     said = {"v01": taught(1.0) | {"fresh": ConfigRecord()}, "v02": taught(1.0)}
     first: dict[str, Letter] = {view: {"events": pack_events(KNOWN)} for view in said}
-    federate(post, answering(said), first, dict.fromkeys(said, 9), rounds=2, timeout=1.0)
+    how = {"rounds": 2, "timeout": 1.0, "needed": 2, "hold": lambda: post.exchange}
+    federate(post, answering(said), first, dict.fromkeys(said, 9), **how)  # type: ignore[arg-type]
     assert [[view for view, letter in one.items() if "events" in letter] for one in told] == [["v01", "v02"], ["v01"]]
+
+
+def test_a_view_that_misses_a_round_of_the_teacher_is_told_its_first_letter_in_the_next() -> None:
+    told, post = list[dict[str, Letter]](), Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
+    post.ask = lambda grid, kind, letters, *more, **how: told.append(letters)  # type: ignore[method-assign, assignment]
+    rounds = iter([{"v01": taught(1.0)}, {"v01": taught(1.0), "v02": taught(1.0)}, {"v01": taught(1.0)}])
+    first: dict[str, Letter] = {view: {"events": pack_events(KNOWN)} for view in ("v01", "v02")}
+    how = {"rounds": 3, "timeout": 1.0, "needed": 1, "hold": lambda: Exchange(next(rounds))}
+    federate(post, nowhere(), first, dict.fromkeys(first, 9), **how)  # type: ignore[arg-type]
+    assert [[view for view in one if "events" in one[view]] for one in told] == [["v01", "v02"], ["v02"], []]
+
+
+def test_a_teacher_below_the_quorum_ends_the_run() -> None:
+    post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
+    post.ask = lambda *_, **__: None  # type: ignore[method-assign, assignment, return-value]
+    away = Exchange({"v01": taught(1.0)}, {"v02": "no answer in time"}, lost=frozenset({"v02"}))
+    how = {"rounds": 2, "timeout": 1.0, "needed": 2, "hold": lambda: away}
+    with pytest.raises(UserError, match="1 of 2 views answered in round 1 of the teacher, 2 needed: no answer in time"):
+        federate(post, nowhere(), {"v01": {}, "v02": {}}, {"v01": 9, "v02": 9}, **how)  # type: ignore[arg-type]
 
 
 # Distillation
@@ -409,16 +429,6 @@ def test_a_view_that_abstains_hears_and_is_not_heard() -> None:
     arrays = heard(strategy, {**TABLES, "v03": silent})
     assert unpack_soft(strategy.tell("v03", 3, arrays)["soft"]).probs[1, 0] == pytest.approx(0.4, abs=1e-3)
     assert strategy.tell("v03", 3, heard(strategy, {"v03": silent})) == {}
-
-
-def test_a_view_that_was_held_up_is_told_when_it_is_written_to_again() -> None:
-    """Its answer of an earlier round came after the others had been told."""
-    strategy = distil()
-    arrays = heard(strategy, TABLES)
-    strategy.hear(3, {"v01": replace(understand(DONE, 2, late=1), held=True)}, arrays)
-    assert strategy.tell("v01", 4, arrays)
-    strategy.hear(4, {"v01": understand(DONE, 2)}, arrays)
-    assert not strategy.tell("v01", 5, arrays)
 
 
 def test_a_round_goes_on_without_a_host_that_has_two_to_answer() -> None:
