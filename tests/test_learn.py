@@ -1,5 +1,6 @@
 """The laws of teaching: what is known is learned, what is unknown stays silent, and a pause changes no bit."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -120,6 +121,42 @@ def test_the_rate_warms_up_and_ends_at_zero() -> None:
     way = Schooling(learning_rate=1.0)
     rates = [way.rate(step, 100) for step in range(100)]
     assert max(rates) == 1.0 and rates[0] < 0.2 and rates[-1] < 0.01
+
+
+def rates_of(pupil: Pupil) -> list[float]:
+    """The learning rate of every step that it takes from now on."""
+    rates: list[float] = []
+    pupil.optimiser.register_step_pre_hook(lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"]))
+    return rates
+
+
+STEPS = 45  # of a round of `course()` on 24 clips
+
+
+def test_who_learns_in_every_round_has_the_rates_of_the_whole_course() -> None:
+    way, (x, labels) = course(), clips()
+    pupil = way.new_pupil((4,), K, (0, "student"))
+    rates = rates_of(pupil)
+    for round in range(1, 5):
+        way.teach(pupil, plain_lesson(x, labels, K), round, (0, "student"))
+    assert rates == [way.schooling.rate(step, 4 * STEPS) for step in range(4 * STEPS)], "to the bit"
+
+
+@pytest.mark.parametrize("rounds", [[3, 4], [4], [1, 4], [1, 2, 4]], ids=str)
+def test_the_rate_of_who_missed_rounds_falls_to_zero_too(rounds: list[int]) -> None:
+    """Nothing to learn from before, or a host that was away; put away and taken up again between any two rounds."""
+    way, (x, labels) = course(), clips()
+    pupil = way.new_pupil((4,), K, (0, "student"))
+    for round in range(1, 5):
+        known = labels if round in rounds else torch.full_like(labels, UNKNOWN)
+        state, pupil = pupil.state(), way.new_pupil((4,), K, (1, "another start"))
+        pupil.restore({name: value.clone() for name, value in state.items()})
+        rates = rates_of(pupil)
+        way.teach(pupil, plain_lesson(x, known, K), round, (0, "student"))
+        assert bool(rates) == (round in rounds)
+    total = len(rounds) * STEPS
+    assert rates == [way.schooling.rate(step, total) for step in range(total - STEPS, total)]
+    assert rates[-1] < 0.002 * way.schooling.learning_rate and way.schooling.rate(total, total) == 0
 
 
 def test_the_ramp_gives_the_consensus_its_weight_by_and_by() -> None:

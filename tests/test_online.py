@@ -25,7 +25,7 @@ from fedkd.learn.online import Sight, strengthen, transfer
 from fedkd.learn.peers import peers_say
 from fedkd.losses.kd import kd_loss
 from fedkd.models.viewpoint_attention import MeanOfViews, ViewpointAttention
-from fedkd.types import UNKNOWN, UNSEEN, SoftLabels, View
+from fedkd.types import UNKNOWN, UNSEEN, EventLabels, SoftLabels, View
 from fedkd.weights import digest
 from strategies.checkpoint import arrays_in
 
@@ -194,6 +194,22 @@ def test_without_a_label_nobody_learns_until_a_consensus_comes() -> None:
     assert seen.train(1).count == 0 and not seen.pupil.taught and (seen.speak().weight == 0).all()
     seen.hear_consensus(SoftLabels.of(view.train.ids, torch.full((24, 3), 0.1) + 0.7 * torch.eye(3)[[0] * 24]), 2)
     assert seen.train(2).sums["consensus"] > 0
+
+
+def test_the_rates_of_a_teacher_and_a_student_who_began_late_fall_to_zero() -> None:
+    [view] = views()[:1]
+    labels = view.train.labels
+    nothing = replace(view, train=view.train.knowing(torch.full_like(labels, UNKNOWN)))
+    early, late = studio(seen=[view]), studio(seen=[nothing])
+    for round in range(1, 5):
+        early.train(round)
+        if round == 3:
+            late.hear_events(EventLabels(view.train.ids[labels != UNKNOWN], labels[labels != UNKNOWN]))
+        assert bool(late.train(round).count) == (round >= 3)
+    for pupil in (early.pupil, early.teacher.pupil, late.pupil, late.teacher.pupil):
+        steps, total = pupil.schooling.steps(24), pupil.step
+        assert total == (4 if pupil in (early.pupil, early.teacher.pupil) else 2) * steps
+        assert pupil.optimiser.param_groups[0]["lr"] == pupil.schooling.rate(total - 1, total)
 
 
 @pytest.mark.parametrize("place", [alone, studio])

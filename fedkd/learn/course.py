@@ -34,7 +34,8 @@ class Course:
               turned in space before it is projected (privileged information: Vapnik, Vashist. Neural Networks 2009).
     hint      how one teacher's features guide the net's; None: they do not.
     glimpses  ways to look at the same clips whose answers are averaged; None looks once.
-    rounds    rounds of `schooling` that the whole course takes; the learning rate falls to zero over them.
+    rounds    rounds of `schooling` that the whole course takes; the learning rate falls to zero over them, also of
+              a net that learns in some of them only (`Pupil.course_steps`).
     """
 
     modality: str
@@ -78,6 +79,7 @@ class Course:
                 lesson,
                 self.objective,
                 augment=self.augment,
+                round=round,
                 rounds=self.rounds,
                 listening=listening,
                 generator=generator(*seed_path, "batches", round),

@@ -26,11 +26,12 @@ def fit(
     objective: Objective,
     *,
     augment: Augment | None,
+    round: int,
     rounds: int,
     listening: float,
     generator: torch.Generator,
 ) -> Tally:
-    """Teach `pupil` for one of `rounds` rounds; the tally holds each term's mean over a batch, summed over the steps.
+    """Teach `pupil` in round `round` of `rounds`; the tally holds each term's mean over a batch, summed over the steps.
 
     Every method takes the same number of steps over batches of the same size, drawn from the clips of which something
     is known or believed. A lesson without such a clip teaches nothing: the tally's count is then 0.
@@ -39,6 +40,7 @@ def fit(
     if len(useful) == 0:
         return Tally()
     steps = pupil.schooling.steps(len(lesson.labels))
+    course_steps = pupil.course_steps(steps, round, rounds)
     batches = batches_of(useful, pupil.schooling.batch, generator)
     tally = Tally()
     pupil.net.train()
@@ -50,7 +52,7 @@ def fit(
             terms = mixture.losses(judge(part), judge(part.rows(mixture.partner)))
         else:
             terms = _judge(pupil, part.clips, lesson, objective, listening)(part)
-        pupil.descend(total(terms), rounds * steps)
+        pupil.descend(total(terms), course_steps)
         tally += Tally(1, {name: float(losses.detach().mean()) for name, losses in terms.items()})
     return tally
 

@@ -160,6 +160,8 @@ class OnlineCourse:
         if not objective.useful(lesson, listening).any():
             return tally
         steps = course.schooling.steps(len(lesson.labels))
+        students_steps = students.course_steps(steps, round, course.rounds)
+        teachers_steps = teacher.course_steps(steps, round, course.rounds)
         chance = generator(*path, "batches", round)
         batches = batches_of(torch.arange(len(lesson.labels)), course.schooling.batch, chance)
         students.net.train()
@@ -174,10 +176,10 @@ class OnlineCourse:
                 guidance = Guide(guide, *shown.together(_attention_of(teacher)))
 
                 stages = self.stages(scene, guidance if guides else None, students.hints, listening)
-                students.descend(torch.stack([total(terms) for terms in stages]).sum(), course.rounds * steps)
+                students.descend(torch.stack([total(terms) for terms in stages]).sum(), students_steps)
                 if not self.teacher_first:
                     answer = transfer(guidance.logits, scene.logits, part, self.teacher.objective, 0.0)
-                    teacher.descend(total(answer), course.rounds * steps)
+                    teacher.descend(total(answer), teachers_steps)
                 for terms in stages:
                     tally += Tally(0, {name: float(losses.detach().mean()) for name, losses in terms.items()})
                 tally += Tally(1)

@@ -24,7 +24,8 @@ class Schooling:
     batch            clips a step.
     epochs           passes over all the view's training clips in a round, labelled or not: every method takes the
                      same number of steps, however few labels it has.
-    learning_rate    peak of AdamW's; warmed up over the first tenth of all steps, then a cosine to zero.
+    learning_rate    peak of AdamW's; warmed up over the first tenth of all steps (`Pupil.course_steps`), then a cosine
+                     to zero.
     weight_decay     AdamW's, on weight matrices and kernels; biases and norms are left alone.
     mixup            clips are mixed in shares from Beta(mixup, mixup) (`fedkd.learn.mixup`); 0: they are not.
     ema              decay a step of the averaged weights that answer for the net; 0: the weights themselves answer.
@@ -85,6 +86,15 @@ class Pupil:
     def voice(self) -> nn.Module:
         """The net that answers: the averaged one where there is one."""
         return self.net if self.average is None else self.average
+
+    def course_steps(self, steps: int, round: int, rounds: int) -> int:
+        """All steps of its course, as round `round` of `rounds` begins: those done, and `steps` in each round left.
+
+        rounds * steps for one that learns from round 1 on. One that first learns later has a shorter course of its own,
+        warm-up and all; one that misses rounds goes on further down its course, so that its rate too has fallen to zero
+        after the last round.
+        """
+        return self.step + (rounds - round + 1) * steps
 
     def descend(self, loss: Tensor, total_steps: int) -> None:
         """One optimiser step down `loss`."""
