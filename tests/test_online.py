@@ -212,6 +212,22 @@ def test_the_rates_of_a_teacher_and_a_student_who_began_late_fall_to_zero() -> N
         assert pupil.optimiser.param_groups[0]["lr"] == pupil.schooling.rate(total - 1, total)
 
 
+GUIDED = [(), ("objective.teacher=0",), ("hint=none",)]
+
+
+@pytest.mark.parametrize("words", GUIDED, ids=["both", "features", "answers"])
+def test_students_without_labels_of_their_own_learn_by_their_teacher(words: tuple[str, ...]) -> None:
+    for seen in (alone("objective.supervised=0", *words), together("objective.supervised=0", "hint=contrast", *words)):
+        tally = seen.train(1)
+        assert tally.count and seen.pupil.taught and "supervised" not in tally.sums
+
+
+def test_students_whom_nobody_guides_do_not_learn() -> None:
+    nobody = ("objective.supervised=0", "objective.teacher=0", "hint=none")
+    for seen in (alone(*nobody), studio(*nobody), together(*nobody)):
+        assert seen.train(1).count == 0 and not seen.pupil.taught
+
+
 @pytest.mark.parametrize("place", [alone, studio])
 def test_a_studio_packed_and_unpacked_goes_on_with_the_same_bits(place) -> None:  # type: ignore[no-untyped-def]
     straight, resumed = place(), place()

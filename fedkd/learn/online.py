@@ -154,10 +154,10 @@ class OnlineCourse:
         """Round `round` of the students, and in the same steps of their teacher.
 
         The tally holds the terms of L_S and L_v, those of one name added up. Without a label and without a consensus
-        there is nothing to begin from: the tally's count is then 0.
+        there is nothing to begin from, unless it is a teacher that guides: the tally's count is then 0.
         """
-        course, objective, tally = self.students, self.students.objective, Tally()
-        if not objective.useful(lesson, listening).any():
+        course, tally = self.students, Tally()
+        if not (course.objective.useful(lesson, listening).any() or self._guides(students, teacher, lesson)):
             return tally
         steps = course.schooling.steps(len(lesson.labels))
         students_steps = students.course_steps(steps, round, course.rounds)
@@ -197,6 +197,12 @@ class OnlineCourse:
         if len(scene.seen.present) > 1:
             stages.append(strengthen(scene.seen, scene.maps, part, objective, listening, self.strengthen))
         return stages
+
+    def _guides(self, students: Pupil, teacher: Pupil, lesson: Lesson) -> bool:
+        """Whether the teacher has learned something, or is about to, that the students learn by."""
+        objective = self.students.objective
+        heard = bool(objective.teacher) or bool(objective.hint and students.hints)
+        return heard and (teacher.taught or bool(self.teacher.objective.useful(lesson, 0.0).any()))
 
     def _new_attention(self, net: ShowsMaps) -> nn.Module:
         return ViewpointAttention(net.num_maps) if self.attention else MeanOfViews()
