@@ -25,7 +25,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from fedkd.errors import UserError, remark
 from fedkd.mirrors import unmirrored
-from fedkd.rules import refuse_other_kinds, refuse_unworkable
+from fedkd.rules import refuse_idle, refuse_other_kinds, refuse_unworkable
 
 FIRST_WORD = 5
 """The round after which views speak where nobody says otherwise; in a shorter run, the last but one."""
@@ -46,8 +46,9 @@ def load(overrides: Sequence[str]) -> DictConfig:
 
 @lru_cache(maxsize=64)
 def _load(overrides: tuple[str, ...], _environment: tuple[str | None, ...]) -> DictConfig:
+    defaults = _own_defaults()
     with _composed(overrides) as cfg:
-        refuse_other_kinds(cfg, _own_defaults())
+        refuse_other_kinds(cfg, defaults)
         if cfg.speak_after is None:
             cfg.speak_after = max(1, min(FIRST_WORD, cfg.rounds - 1))
         OmegaConf.resolve(cfg)
@@ -58,6 +59,7 @@ def _load(overrides: tuple[str, ...], _environment: tuple[str | None, ...]) -> D
             )
     OmegaConf.set_readonly(cfg, True)
     refuse_unworkable(cfg)
+    refuse_idle(cfg, defaults)
     return cfg
 
 

@@ -2,6 +2,7 @@
 
 refuse_other_kinds(cfg, defaults)    # UserError: rounds must be an int, got 'x'.
 refuse_unworkable(cfg)               # UserError: objective.threshold must be above 0 and at most 1, got 2.
+refuse_idle(cfg, defaults)           # UserError: hint (ContrastHint) can do nothing without a teacher; ..
 refuse_unfit(cfg, data.view_names())
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.terms import TERMS
 
 # Kinds
@@ -213,6 +214,34 @@ def _refuse_nets(cfg: DictConfig) -> None:
         raise UserError(f"assistants {', '.join(cfg.assistants)} need a teacher before them; set teacher=.")
     if "teacher" in cfg.assistants:
         raise UserError("an assistant cannot be called teacher; that is the first one's name.")
+
+
+# What does nothing
+
+
+def refuse_idle(cfg: DictConfig, defaults: DictConfig) -> None:
+    """A UserError for settings that can do nothing at all, a remark on those that this strategy has no use for.
+
+    An experiment's baselines are itself with another strategy, so what only the strategy leaves idle is no mistake.
+    """
+    changed = [
+        f"online.{name}={cfg.online[name]}" for name, value in defaults.online.items() if cfg.online[name] != value
+    ]
+    if changed and not _online(cfg):
+        raise UserError(
+            f"{', '.join(changed)} can do nothing with teaching.origin={cfg.teaching.origin}; set "
+            "teaching.origin=online, or leave it out."
+        )
+    by_teachers = {"hint": cfg.hint.get("_target_"), "guidance": cfg.guidance.get("_target_")}
+    idle = [f"{group} ({target.rpartition('.')[2]})" for group, target in by_teachers.items() if target]
+    idle += [] if cfg.teaching.paired else ["teaching.paired=false"]
+    if idle and cfg.teacher.model is None:
+        raise UserError(
+            f"{', '.join(idle)} can do nothing without a teacher; set teacher=, or leave it out (hint=none, "
+            "guidance=none)."
+        )
+    if idle and not cfg.strategy.teacher:
+        remark(f"strategy={cfg.strategy.name} has no use for a teacher, so these do nothing: {', '.join(idle)}")
 
 
 def _teaches(cfg: DictConfig) -> bool:

@@ -1,6 +1,7 @@
 """What a user sets is what a run gets, and what cannot be is refused in one sentence."""
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from omegaconf import OmegaConf
 from fedkd import config
 from fedkd.build import build
 from fedkd.config import as_string, expand, from_string, load, options
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from simulations.cli import main
 
 GROUPS = ("data", "student", "teacher", "loss", "guidance", "hint", "consensus", "strategy", "place", "experiment")
@@ -17,7 +18,7 @@ GROUPS = ("data", "student", "teacher", "loss", "guidance", "hint", "consensus",
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
 def test_every_option_composes(group: str, option: str) -> None:
-    needs = ["teacher=tcn"] if option == "together" else []
+    needs = ["teacher=tcn"] if option == "together" or group in ("hint", "guidance") else []
     assert load([f"{group}={option}", *needs]) is not None
 
 
@@ -105,6 +106,53 @@ def test_what_cannot_be_is_refused_in_a_sentence(overrides: list[str], sentence:
     with pytest.raises(UserError, match=sentence) as refused:
         load(overrides)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["hint=contrast", "teacher=none"], r"hint \(ContrastHint\) can do nothing without a teacher; set teacher="),
+        (
+            ["guidance=adaptive", "teacher=none"],
+            r"guidance \(adaptive_confidence_loss\) can do nothing without a teacher",
+        ),
+        (["teaching.paired=false", "teacher=none"], "teaching.paired=false can do nothing without a teacher"),
+        (["experiment=cmd_mv", "teacher=none", "strategy=alone"], "can do nothing without a teacher"),
+        (
+            ["teacher=tcn", "online.teacher_first=true"],
+            "online.teacher_first=True can do nothing with teaching.origin=local",
+        ),
+        (["experiment=cmd_mv", "strategy=together", "online.attention=false"], "online.attention=False can do nothing"),
+        (["teacher=tcn", "online.strengthen=0"], "online.strengthen=0 can do nothing .* set teaching.origin=online"),
+    ],
+)
+def test_what_can_do_nothing_is_refused_in_a_sentence(overrides: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as refused:
+        load(overrides)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "idle"),
+    [
+        (["hint=contrast", "teacher=tcn", "strategy=fedavg"], r"hint \(ContrastHint\)$"),
+        (["experiment=cmd_mv", "strategy=labels", "objective.pseudo=0"], "do nothing: hint"),
+        (["experiment=utd_progressive", "strategy.teacher=false"], r"guidance \(adaptive_confidence_loss\)$"),
+        (
+            ["experiment=utd_progressive", "strategy=alone", "teaching.paired=false"],
+            "guidance .*, teaching.paired=false$",
+        ),
+    ],
+)
+def test_what_a_baseline_has_no_use_for_is_remarked_on(overrides: list[str], idle: str) -> None:
+    with pytest.warns(Remark, match=idle):
+        load([*overrides, "seed=72"])  # what was loaded before is not loaded again
+
+
+def test_what_does_something_is_no_cause_for_a_remark() -> None:
+    with warnings.catch_warnings(action="error", category=Remark):
+        for words in (["experiment=cmd_mv"], ["experiment=online", "online.attention=false"], ["strategy=labels"]):
+            load([*words, "seed=73"])
 
 
 def test_an_environment_that_changes_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,14 +21,14 @@ ORDER = torch.tensor([3, 0, 5, 4, 1, 2])
 
 
 def chosen(group: str) -> list[str]:
-    return [name for name in options(group) if load([f"{group}={name}"])[group].get("_target_")]
+    return [name for name in options(group) if load([f"{group}={name}", "teacher=tcn"])[group].get("_target_")]
 
 
 @pytest.fixture(params=chosen("hint"))
 def hint(request: pytest.FixtureRequest) -> tuple[nn.Module, PoseNet, Shown, Tensor]:
     """A hint as a run makes it, a teacher, what it shows of six clips, and a student's maps of them."""
     torch.manual_seed(0)
-    make: MakeHint = build(load([f"hint={request.param}"]).hint, _partial_=True)
+    make: MakeHint = build(load([f"hint={request.param}", "teacher=tcn"]).hint, _partial_=True)
     teacher = PoseNet(CLASSES, SKELETON, channels=24)
     shown = show(teacher, torch.randn(len(LABELS), *SKELETON), LABELS)
     maps = torch.randn(len(LABELS), 10, 5)  # of other channels and moments than the teacher's
@@ -57,7 +57,7 @@ def test_a_hint_teaches_the_student_and_not_the_teacher(hint: tuple) -> None:
 @pytest.mark.parametrize("name", chosen("guidance"))
 def test_guidance_gives_one_number_a_sample_and_teaches_the_student(name: str, num_teachers: int) -> None:
     torch.manual_seed(0)
-    guidance = build(load([f"guidance={name}"]).guidance)
+    guidance = build(load([f"guidance={name}", "teacher=tcn"]).guidance)
     probs = (3 * torch.randn(num_teachers, len(LABELS), CLASSES)).softmax(2)
     logits = torch.randn(len(LABELS), CLASSES, requires_grad=True)
     losses = guidance(logits, probs, LABELS)

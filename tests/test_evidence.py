@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from fedkd.build import build
 from fedkd.config import expand, load
+from fedkd.rules import refuse_unfit
 from simulations.study import varied
 from simulations.study_table import Done, _table
 
@@ -36,10 +38,15 @@ def asked(table: Path) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.parent.name for table in TABLES])
 def test_a_tables_command_composes(table: Path) -> None:
-    """The first combination of its sweep and of each variant: the others differ in values only."""
+    """The first combination of its sweep and of each variant by each strategy: the others differ in values only."""
     overrides, variants = asked(table)
     for row in [overrides, *(varied(overrides, variant) for variant in variants)]:
-        assert load(next(iter(expand(row)))).strategy.name
+        first: dict[tuple[str, ...], list[str]] = {}
+        for words in expand(row):
+            first.setdefault(tuple(word for word in words if word.startswith("strategy")), words)
+        for words in first.values():
+            cfg = load(words)
+            refuse_unfit(cfg, build(cfg.data).view_names())
 
 
 def test_there_are_tables() -> None:
