@@ -212,8 +212,9 @@ def _refuse_nets(cfg: DictConfig) -> None:
         )
     if cfg.assistants and cfg.strategy.teacher and cfg.teacher.model is None:
         raise UserError(f"assistants {', '.join(cfg.assistants)} need a teacher before them; set teacher=.")
-    if "teacher" in cfg.assistants:
-        raise UserError("an assistant cannot be called teacher; that is the first one's name.")
+    for name, whose in (("teacher", "the first teacher's"), ("student", "the student's")):
+        if name in cfg.assistants:  # chance goes by it: batches and dropout would be the same
+            raise UserError(f"an assistant cannot be called {name}; that is {whose} name, choose another.")
 
 
 # What does nothing

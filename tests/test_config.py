@@ -49,6 +49,7 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["rounds=0"], "rounds must be a whole number, at least 1"),
         (["strategy.teacher=true", "+teacher@assistants.a=tcn"], "assistants a need a teacher before them"),
         (["teacher=tcn", "+teacher@assistants.teacher=tcn"], "cannot be called teacher"),
+        (["teacher=tcn", "+teacher@assistants.student=tcn"], "cannot be called student"),
         (["objective.teacher=a"], "objective.teacher must be a float"),
         (["rounds=1"], "strategy=distil needs speak_after below rounds, got 1 of 1"),
         (["rounds=5", "speak_after=5"], "needs speak_after below rounds, got 5 of 5"),

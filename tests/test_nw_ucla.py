@@ -244,6 +244,8 @@ class TestPoorViews:
             {"history": [1, 3]},
             {"protocol": "new_camera", "test_subjects": [1], "history": [1]},
             {"protocol": "cross_view", "fold": 1},
+            {"protocol": "new_camera", "fold": 1, **PILOT},
+            {"test_subjects": [8, 9, 10], "fold": 4},
             {"views": []},
             {"views": ["v01", "v04"]},
             {"protocol": "cross_view", "views": ["v03"]},

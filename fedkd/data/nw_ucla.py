@@ -83,7 +83,7 @@ class NwUcla:
     """The data set under one protocol.
 
     data_dir        holds nw_ucla/all_sqe; None: FEDKD_DATA. Never written to.
-    fold            0..4, of by_subject and new_camera.
+    fold            0..4, of by_subject and new_camera, unless test_subjects says who tests.
     views           the cameras that are there, some of v01, v02 and v03; in cross_view those that train.
     labels          share of the labels a view would have that it really has, in (0, 1]; drawn by each view for itself.
     frames          every clip is resampled to this length.
@@ -243,6 +243,11 @@ def subject_roles(
         raise UserError(f"nw_ucla test_subjects and history are different subjects of 1..10, got {chosen}.")
     if not 0 <= fold < NUM_FOLDS:
         raise UserError(f"nw_ucla has the folds 0..{NUM_FOLDS - 1}, got {fold}.")
+    if fold and test_subjects:
+        raise UserError(
+            f"nw_ucla test_subjects stand in place of a fold's, got {list(test_subjects)} and fold {fold}; leave fold "
+            "out, or set data.test_subjects=null (of new_camera data.history=null too)."
+        )
     if history and protocol == "by_subject":
         raise UserError("nw_ucla history belongs to new_camera; by_subject labels every training subject.")
     test = tuple(test_subjects or (2 * fold + 1, 2 * fold + 2))
