@@ -15,11 +15,14 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
-from fedkd.errors import UserError
+from fedkd.errors import UserError, reason_of
 from fedkd.rules import KINDS, refuse_other_kind
 
 TRUSTED = ("fedkd.", "strategies.", "clients.", "simulations.", "torch.nn.", "torchvision.models.")
 """Where a `_target_` may point, and where what it names must be defined: a setting is no way to run anything else."""
+
+OBJECTIONS = (ValueError, TypeError, AssertionError, ArithmeticError, RuntimeError)
+"""How constructors, torch's among them, say that they cannot take a setting."""
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
@@ -32,8 +35,9 @@ def build(node: DictConfig, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error  # Hydra wraps what a constructor says
-        if isinstance(error.__cause__, ValueError):
-            raise UserError(f"{node['_target_'].rpartition('.')[2]} cannot be made: {error.__cause__}") from error
+        if isinstance(error.__cause__, OBJECTIONS):
+            why = str(error.__cause__) if isinstance(error.__cause__, ValueError) else reason_of(error.__cause__)
+            raise UserError(f"{node['_target_'].rpartition('.')[2]} cannot be made: {why}") from error
         raise
 
 

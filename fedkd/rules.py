@@ -50,6 +50,8 @@ DECAY: Range = ("at least 0 and below 1", lambda x: 0 <= x < 1)
 BAR: Range = ("above 0 and at most 1", lambda x: 0 < x <= 1)
 WEIGHT: Range = ("at least 0", lambda x: x >= 0)
 POSITIVE: Range = ("above 0", lambda x: x > 0)
+SOFTENING: Range = ("at least 0.1", lambda x: x >= 0.1)
+"""Of beliefs p ** (1 / T) in float32: below ln K / 87 all K classes would come out as 0 where none is likely."""
 
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("rounds", "evaluate_every", "min_views", "speak_after", "speak_every", "teaching.rounds"), COUNT),
@@ -61,7 +63,8 @@ RANGES: dict[str, Range] = {
     "objective.label_smoothing": DECAY,
     "online.strengthen": WEIGHT,
     **dict.fromkeys(("strategy.teacher_voice", "strategy.deaf_below", "strategy.staleness"), SHARE),
-    **{f"{group}.temperature": POSITIVE for group in ("loss", "guidance", "hint", "consensus")},
+    **dict.fromkeys(("loss.temperature", "guidance.temperature"), SOFTENING),
+    **dict.fromkeys(("hint.temperature", "consensus.temperature"), POSITIVE),
     "consensus.beta": POSITIVE,
     **dict.fromkeys(("loss.target_weight", "loss.others_weight"), WEIGHT),
     **dict.fromkeys(("hint.distribution", "hint.correlation", "hint.distance", "hint.angle"), WEIGHT),
@@ -75,6 +78,14 @@ SCHOOLING: dict[str, Range] = {
 }  # fmt: skip
 """The same, below the `schooling` of every net."""
 
+AUGMENT: dict[str, Range] = {
+    **dict.fromkeys(("turn", "tilt", "roll", "shear", "shift", "nearer", "jitter"), WEIGHT),
+    **dict.fromkeys(("squeeze", "scale", "zoom", "stretch", "warp"), DECAY),
+    **dict.fromkeys(("flip", "contrast", "light"), SHARE),
+    "crop": BAR,
+}
+"""The same, below the `augment` of every net, and what that does afterwards."""
+
 MAY_BE_NULL = ("speak_every", "place.workers", "place.hosts", "place.supernodes")
 
 
@@ -82,8 +93,15 @@ def _refuse_out_of_range(cfg: DictConfig) -> None:
     """A UserError for the first setting whose value cannot work."""
     nothing = object()
     nets = ("student", "teacher", *(f"{group}.{name}" for group in ("students", "assistants") for name in cfg[group]))
+    for net in nets:
+        if strangers := [
+            str(name) for name in OmegaConf.select(cfg, f"{net}.schooling") or {} if name not in SCHOOLING
+        ]:
+            raise UserError(f"{net}.schooling has no setting {', '.join(strangers)}; it has {', '.join(SCHOOLING)}.")
     schooling = {f"{net}.schooling.{name}": allowed for net in nets for name, allowed in SCHOOLING.items()}
-    for name, (words, holds) in {**RANGES, **schooling}.items():
+    augments = [f"{net}.augment{further}" for net in nets for further in ("", ".augment")]
+    augmenting = {f"{augment}.{name}": allowed for augment in augments for name, allowed in AUGMENT.items()}
+    for name, (words, holds) in {**RANGES, **schooling, **augmenting}.items():
         value = OmegaConf.select(cfg, name, default=nothing)
         if value is nothing or (value is None and name in MAY_BE_NULL):
             continue

@@ -66,7 +66,32 @@ def test_every_experiment_takes_every_strategy(experiment: str, strategy: str) -
         (["objective.threshold=0.0"], "objective.threshold must be above 0 and at most 1"),
         (["consensus.beta=0"], "consensus.beta must be above 0, got 0"),
         (["consensus=era", "consensus.temperature=-1"], "consensus.temperature must be above 0"),
-        (["loss.temperature=0"], "loss.temperature must be above 0"),
+        (["loss.temperature=0.02"], "loss.temperature must be at least 0.1, got 0.02"),
+        (["guidance=adaptive", "teacher=tcn", "guidance.temperature=0"], "guidance.temperature must be at least 0.1"),
+        (["student.augment.flip=7"], "student.augment.flip must be a share from 0 to 1, got 7"),
+        (["student.augment.shift=-4"], "student.augment.shift must be at least 0, got -4"),
+        (["+student.augment.light=2"], "student.augment.light must be a share"),
+        (["student=depth_small", "+student.augment.zoom=1"], "student.augment.zoom must be at least 0 and below 1"),
+        (["student=pose_net", "student.augment.turn=-1"], "student.augment.turn must be at least 0"),
+        (["student=pose_net", "student.augment.augment.warp=5"], "augment.augment.warp must be at least 0 and below 1"),
+        (["teacher=tcn", "+teacher.augment.jitter=-1"], "teacher.augment.jitter must be at least 0, got -1"),
+        *(
+            (
+                ["student=inertial_transformer", f"student.augment.crop={crop}"],
+                "augment.crop must be above 0 and at most 1",
+            )
+            for crop in (3, 0, -1)
+        ),
+        (
+            ["experiment=progressive", "assistants.fused.augment.crop=nan"],
+            "assistants.fused.augment.crop must be above 0",
+        ),
+        (["+student.schooling.foo=1"], "student.schooling has no setting foo; it has batch, epochs"),
+        (
+            ["experiment=progressive", "+assistants.fused.schooling.lr=1"],
+            "assistants.fused.schooling has no setting lr",
+        ),
+        (["student=imu_tcn", "+student.schooling.lr=1"], "student.schooling has no setting lr"),
         (["place.workers=0"], "place.workers must be null or a whole number, at least 1, got 0"),
         (["place.hosts=1.5"], "place.hosts must be null or a whole number"),
         (["student.schooling.batch=0"], "student.schooling.batch must be a whole number"),
@@ -201,6 +226,33 @@ def test_a_nested_target_is_refused_too() -> None:
 def test_an_argument_of_the_wrong_kind_is_refused() -> None:
     with pytest.raises(UserError, match="Synthetic's views must be an int, got 'x'"):
         build(load(["data=synthetic", "data.views=x"]).data)
+
+
+@pytest.mark.parametrize(
+    ("words", "shape", "sentence"),
+    [
+        (["student=rgb_small"], (8, 47, 47, 3), "SmallVideoNet cannot be made: .* even height and width, got 47 x 47"),
+        (
+            ["student=inertial_transformer", "+student.model.heads=5"],
+            (64, 2, 3),
+            "SequenceTransformer cannot be made: channels must be a multiple of heads, got 64 channels and 5 heads",
+        ),
+        (["student=inertial_transformer", "+student.model.heads=0"], (64, 2, 3), "a multiple of heads"),
+        (["student=imu_tcn", "+student.model.dilations=4"], (8, 4, 3), "Tcn cannot be made: TypeError: "),
+        (["student=imu_tcn", "+student.model.channels=-8"], (8, 4, 3), "Tcn cannot be made: RuntimeError: "),
+    ],
+)
+def test_a_net_that_cannot_be_is_refused_in_a_sentence(words: list[str], shape: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as refused:
+        build(load(words).student.model, sample_shape=shape, num_classes=3)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_torch_asserts_of_a_setting_is_a_sentence_too() -> None:
+    with pytest.raises(
+        UserError, match=r"MultiheadAttention cannot be made: AssertionError: embed_dim must be divisible"
+    ):
+        build(OmegaConf.create({"_target_": "torch.nn.MultiheadAttention", "embed_dim": 64, "num_heads": 5}))
 
 
 def test_a_setting_that_another_data_set_has_is_refused() -> None:

@@ -7,6 +7,7 @@ absence; an event that nobody weighs is left out; trust is the sum over those wh
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from fedkd.consensus.enhanced_era import enhanced_era
+from fedkd.consensus.viewpoint_attention import viewpoint_attention
 from fedkd.types import Consensus, SoftLabels
 
 CONF = Path(__file__).parents[1] / "fedkd" / "conf" / "consensus"
@@ -115,6 +118,14 @@ def test_nobody_speaking_gives_an_empty_table(rule: Consensus) -> None:
 def test_views_that_agree_on_nothing_but_a_shrug_stay_uniform(rule: Consensus) -> None:
     shrug = SoftLabels.of(torch.tensor([1]), torch.full((1, 4), 0.25))
     torch.testing.assert_close(rule([shrug, shrug]).probs, torch.full((1, 4), 0.25))
+
+
+@pytest.mark.parametrize("rule", [partial(viewpoint_attention, temperature=1e-4), partial(enhanced_era, beta=2e4)])
+def test_however_sharp_a_rule_is_its_rows_are_probabilities(rule: Consensus) -> None:
+    """Powers that overflow, or underflow, are not powers of the odds."""
+    ids, probs = torch.tensor([3, 4]), torch.tensor([[0.9, 0.1], [0.55, 0.45]])
+    agreed = rule([SoftLabels.of(ids, probs), SoftLabels.of(ids, probs.flip(1)), SoftLabels.of(ids, probs)])
+    assert agreed.probs.argmax(1).tolist() == [0, 0] and (agreed.probs[0, 0] > 0.89)
 
 
 @every_rule

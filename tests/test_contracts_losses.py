@@ -7,6 +7,7 @@ never negative; finite, with finite gradients, for targets of exact zeros and on
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
+
+from fedkd.losses.dkd import dkd_loss
+from fedkd.losses.kd import kd_loss
+from fedkd.rules import RANGES
 
 CONF = Path(__file__).parents[1] / "fedkd" / "conf" / "loss"
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -80,6 +85,17 @@ def test_certain_targets_and_certain_students_stay_finite(loss: Loss, scale: flo
     target = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
     assert torch.isfinite(loss(logits, target)).all()
     assert torch.isfinite(gradient(loss, logits, target)).all()
+
+
+@pytest.mark.parametrize("loss", [kd_loss, dkd_loss])
+def test_the_least_temperature_that_is_allowed_is_safe(loss: Loss) -> None:
+    """Of a thousand classes none of which is likely."""
+    least, (words, holds) = 0.1, RANGES["loss.temperature"]
+    assert holds(least) and not holds(0.99 * least) and str(least) in words
+    target = torch.full((1, 1000), 1 / 1000)
+    logits = torch.randn(1, 1000, generator=torch.Generator().manual_seed(0))
+    at_least = partial(loss, temperature=least)
+    assert torch.isfinite(at_least(logits, target)).all() and torch.isfinite(gradient(at_least, logits, target)).all()
 
 
 @every_loss

@@ -16,4 +16,5 @@ from fedkd.types import SoftLabels
 def enhanced_era(tables: Sequence[SoftLabels], *, beta: float = 2.0) -> SoftLabels:
     """One table over the union of events; beta > 1 sharpens, 2 being the default of the authors' code."""
     ballot = align(tables)
-    return ballot.settle(ballot.mean().pow(beta))
+    mean = ballot.mean()
+    return ballot.settle((mean / mean.amax(1, keepdim=True)).pow(beta))

@@ -12,13 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jaxtyping import Float
+from torch import Tensor
+
 from fedkd.consensus.align import align
 from fedkd.types import SoftLabels
+
+LARGEST = 600.0
+"""Above it a power of e comes near the end of float64: those of an event are then all made smaller alike."""
 
 
 def viewpoint_attention(tables: Sequence[SoftLabels], *, temperature: float = 0.1) -> SoftLabels:
     """One table over the union of events. p_v . q <= 1, so no view outweighs another more than exp(1 / T) times."""
     ballot = align(tables)
     agreement = (ballot.probs * ballot.mean()).sum(2)  # V N
-    say = ballot.weight * (agreement / temperature).exp()
+    say = ballot.weight * _finite_exp(agreement / temperature)
     return ballot.settle((say.unsqueeze(2) * ballot.probs).sum(0))
+
+
+def _finite_exp(powers: Float[Tensor, "V N"]) -> Float[Tensor, "V N"]:
+    """e to these powers, but for a factor of each event's own that keeps them finite; mostly 1."""
+    return (powers - (powers.amax(0) - LARGEST).clamp(min=0)).exp()

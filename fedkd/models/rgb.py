@@ -36,6 +36,8 @@ class SmallVideoNet(ShowsMaps):
     def __init__(self, num_classes: int, sample_shape: Sequence[int], *, width: int = 24, dropout: float = 0.2) -> None:
         super().__init__()
         _, rows, columns, colours = sample_shape
+        if rows % 2 or columns % 2:
+            raise ValueError(f"it reads pictures of an even height and width, got {rows} x {columns} pixels.")
         cells = -(-rows // 8) * -(-columns // 8)
         self.stem = nn.Conv2d(4 * colours, 2 * width, 3, stride=2, padding=1, bias=False)
         self.stem_norm = nn.GroupNorm(GROUPS, width)

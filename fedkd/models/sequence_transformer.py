@@ -40,6 +40,8 @@ class SequenceTransformer(ShowsMaps):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        if heads < 1 or channels % heads:
+            raise ValueError(f"channels must be a multiple of heads, got {channels} channels and {heads} heads.")
         num_patches = -(-sample_shape[0] // PATCH)
         self.patch = nn.Sequential(
             nn.Conv1d(math.prod(sample_shape[1:]), channels, 5, stride=2, padding=2),
