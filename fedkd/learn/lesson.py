@@ -21,7 +21,7 @@ class Lesson:
     events     which event each clip is of.
     labels     true class, UNKNOWN where neither this view nor another told it.
     teachers   each teacher's probabilities (None: no teacher).
-    consensus  the other views' pooled probabilities, uniform where there are none.
+    consensus  the views' pooled probabilities, this view's own among them; uniform where there are none.
     trust      weight of each consensus row, 0 where there is none.
     pseudo     the student's own confident guess, UNKNOWN where it is not confident.
     shown      each teacher's features, for a student that takes hints.

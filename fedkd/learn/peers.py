@@ -9,7 +9,8 @@ P are the views that filmed the event, p_T and h_T the teacher's answer and feat
 confident guess of students together, H the objective's hint. The teacher's course comes first, from the labels alone;
 p_T, h_T and p_u are targets without slope.
 
-A federation has the others' pooled soft labels in the place of p_u, once in a while; `objective.consensus` weighs both.
+A federation has, once in a while, the views' pooled soft labels in the place of p_u, those of v itself among them;
+`objective.consensus` weighs both.
 """
 
 from __future__ import annotations
