@@ -25,7 +25,7 @@ def kit(tmp_path):
 
 def answering(kit, app):
     """An app in place of the gate."""
-    return served({**gate.settings(kit), "app": app, "http": "auto"})
+    return served({**gate.settings(kit), "app": app})
 
 
 def app(healthy, started):

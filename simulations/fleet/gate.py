@@ -14,7 +14,10 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from asyncio.sslproto import SSLProtocol
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,9 @@ BODY_SECONDS = 300.0
 
 HEAD_SECONDS = 30.0
 """For a connection's first request to begin: a host that is gone without a word would be waited for without end."""
+
+HANDSHAKE_SECONDS = 10
+"""For TLS to begin: 2 kB in two turns, which a link of 150 kbit/s carries in a fraction of a second."""
 
 CONNECTIONS = 128
 """Of one address: a SuperNode has four at most, and the hosts of a site may share an address."""
@@ -90,26 +96,52 @@ class Gate:
             await response.aclose()
 
 
-class Guest(H11Protocol):
-    """A connection, closed where its address has too many, or it does not say what it wants (in 64 kB, says h11)."""
+class Door(SSLProtocol):
+    """A connection from its first moment: hung up where its address has too many, else TLS with a guest behind it.
+
+    uvicorn serves plain connections by this, of which asyncio tells at once; of TLS it would tell after the handshake.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, there: Counter[str], **guest: Any) -> None:
+        """`there`: each address's connections, this one to be counted too; `guest`: what uvicorn tells a protocol."""
+        loop, within = asyncio.get_running_loop(), HANDSHAKE_SECONDS
+        nobody: Any = None  # waits for the handshake
+        super().__init__(loop, Guest(**guest), tls, nobody, server_side=True, ssl_handshake_timeout=within)
+        self._there, self._here = there, ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, or not."""
-        super().connection_made(transport)
-        here = _neighbourhood(self)
-        if sum(_neighbourhood(other) == here for other in self.connections) > CONNECTIONS:
-            transport.close()
+        address, *_ = transport.get_extra_info("peername") or ("gone already",)
+        self._here = _neighbourhood(address)
+        self._there[self._here] += 1
+        if self._there[self._here] > CONNECTIONS:
+            transport.abort()
         else:
-            self.loop.call_later(HEAD_SECONDS, self._close_if_silent)
+            super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count it no longer."""
+        self._there[self._here] -= 1
+        if not self._there[self._here]:
+            del self._there[self._here]
+        super().connection_lost(exc)
+
+
+class Guest(H11Protocol):
+    """A connection that speaks TLS, closed where it does not say what it wants (in 64 kB, says h11)."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Listen, for a while."""
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_SECONDS, self._close_if_silent)
 
     def _close_if_silent(self) -> None:
         if self.cycle is None:
             self.transport.close()
 
 
-def _neighbourhood(guest: Any) -> str:
+def _neighbourhood(address: str) -> str:
     """An address, or the network of IPv6 addresses that whoever has one of them has too."""
-    address = guest.client[0] if guest.client else ""
     return str(ip_network((address, 64), strict=False)) if ":" in address else address
 
 
@@ -120,13 +152,13 @@ def serve(kit: Kit) -> None:
 
 def settings(kit: Kit) -> dict[str, Any]:
     """What uvicorn is told."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(kit.folder / "server.crt", kit.folder / "server.key")
     return {
         "app": Gate(f"https://127.0.0.1:{kit.link_port}", kit.folder / "ca.crt"),
         "host": kit.listens_on,
         "port": kit.port,
-        "http": Guest,
-        "ssl_certfile": kit.folder / "server.crt",
-        "ssl_keyfile": kit.folder / "server.key",
+        "http": partial(Door, tls, Counter()),
         "lifespan": "off",
         "access_log": False,
         "server_header": False,
