@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+UNWIND_SECONDS = 30.0
+"""For a process to end those that it has started: `end_all` gives them ten, after a SuperLink's ten."""
+
 
 def free_port() -> int:
     """A port of the loopback that nobody listens on just now."""
@@ -22,29 +25,47 @@ def free_port() -> int:
 
 @contextmanager
 def ends_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind as Ctrl-C does: otherwise Flower's processes would stay."""
+    """Let SIGTERM and SIGHUP, of a terminal that is gone, unwind as Ctrl-C does: else Flower's processes would stay.
+
+    Who ignores SIGHUP, as `nohup` has it, goes on doing so.
+    """
+    unless_ignored = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    asked = False
 
     def unwind(*_: object) -> None:
-        raise KeyboardInterrupt
+        nonlocal asked
+        if not asked:  # once: a second would break off what the first has begun to end
+            asked = True
+            raise KeyboardInterrupt
 
     try:
-        before = signal.signal(signal.SIGTERM, unwind)
+        before = {number: signal.signal(number, unwind) for number in (signal.SIGTERM, *unless_ignored)}
     except ValueError:  # not in the main thread: whoever has it must see to it
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent() -> None:
-    """From now on end this process as soon as the one that started it has ended, however that ended."""
+    """From now on end this process as soon as the one that started it has ended, however that ended.
+
+    At once, unless it is within `ends_on_sigterm`: then it may end what it has started, for some seconds.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None, "a process of multiprocessing's own"
 
     def watch() -> None:
         parent.join()
+        main = threading.main_thread().ident
+        assert main is not None, "it has begun"
+        signal.pthread_kill(main, signal.SIGTERM)  # without a handler, this is the end
+        deadline = time.monotonic() + UNWIND_SECONDS
+        while signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL and time.monotonic() < deadline:
+            time.sleep(0.1)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

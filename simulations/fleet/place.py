@@ -43,7 +43,7 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
     if kit is None:
         raise UserError("place=fleet needs place.kit=FOLDER, the folder that fedkd fleet init made.")
     fleet = load_kit(kit, "fleet")
-    with tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch, ends_on_sigterm():
+    with ends_on_sigterm(), tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch:
         flower = FleetCommand(fleet.folder, Path(scratch))
         run_id = flower.start(overrides, folder)
         try:  # from here on the hosts are at work: nothing that happens to this command may leave them so
