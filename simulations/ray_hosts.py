@@ -222,6 +222,11 @@ def run(
     state_dir: str | None,
 ) -> None:
     """One run on Ray; the record goes to `folder`."""
+    if address and state_dir and not state_dir.startswith(("/", "~")):
+        raise UserError(
+            f"expected a place.state_dir that every machine of the cluster understands, got '{state_dir}'; "
+            "begin it with /, or with ~/ for a folder in each machine's own home."
+        )
     torch.set_num_threads(1)
     cfg = load(from_string(overrides))
     num_hosts = hosts or num_views

@@ -33,8 +33,12 @@ def run_one(
     paths = {"teaching.file": cfg.teaching.file} | ({"data_dir": cfg.data_dir} if at_home else {})
     if at_home and "prepared_dir" in cfg.data:
         paths["data.prepared_dir"] = cfg.data.prepared_dir
+    # a cluster's machines have their memories in folders of their own
+    of_place = ("kit",) if cfg.place.get("address") else ("kit", "state_dir")
+    paths |= {f"place.{key}": cfg.place[key] for key in of_place if key in cfg.place}
     absolute = [f"{key}='{Path(path).expanduser().absolute()}'" for key, path in paths.items() if path is not None]
-    views = build(load([*overrides, *absolute]).data).view_names()
+    cfg = load([*overrides, *absolute])
+    views = build(cfg.data).view_names()
     settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
     try:
         build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
