@@ -193,7 +193,8 @@ def _drop_old_runs(folder: Path) -> None:
     others = folder.parent.iterdir() if folder.parent.is_dir() else ()
     for other in others:
         with suppress(FileNotFoundError):  # another host on this machine does the same
-            if re.fullmatch(r"[0-9a-f]{16}", other.name) and _days_old(other) > KEPT_DAYS:
+            old = re.fullmatch(r"[0-9a-f]{16}", other.name) and _days_old(other) > KEPT_DAYS
+            if old and other != folder:  # a run may go on after that time
                 shutil.rmtree(other, ignore_errors=True)
 
 

@@ -304,6 +304,17 @@ def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path
     assert [path.name for path in sorted(kept.folder.iterdir())] == [path.name for path in files[:2]]  # type: ignore[union-attr]
 
 
+def test_a_run_that_goes_on_after_weeks_keeps_its_own_memory(tmp_path: Path) -> None:
+    kept = host(tmp_path)
+    kept.remember({"v01": kept.anew("v01")}, Moment(1, 1))
+    other = tmp_path / ("f" * 16)
+    other.mkdir()
+    for folder in (other, kept.folder):
+        os.utime(folder, (0, 0))  # type: ignore[arg-type]
+    kept.anew("v02")  # a view that comes late
+    assert not other.exists() and host(tmp_path).recall("v01", Moment(1, 1))[1]
+
+
 def test_a_camera_that_lost_its_memory_says_so_until_it_was_told_again(tmp_path: Path) -> None:
     kept = host(tmp_path, resident=True)
     kept.remember({"v01": kept.anew("v01")}, Moment(1, 1))
