@@ -237,10 +237,18 @@ def test_systemd_accepts_the_units(kit, tmp_path):
         ("10.0.0.5:9000", ("10.0.0.5", 9000)),
         ("[fd00::5]:9000", ("fd00::5", 9000)),
         ("fd00::5", ("fd00::5", None)),
+        ("[2001:DB8:0::5]:9000", ("2001:db8::5", 9000)),
     ],
 )
 def test_a_servers_name(typed, understood):
     assert server_from(typed) == understood
+
+
+def test_an_address_that_is_spelt_otherwise_is_the_same_server(tmp_path):
+    list(init(tmp_path, "[2001:DB8::0:5]:9000", ["cam1=v01"]))
+    again = list(init(tmp_path, "2001:db8:0::5", []))
+    assert [line for line in again if line.startswith("kept server/server.crt")]
+    assert load_kit(tmp_path, "fleet").address == "[2001:db8::5]:9000"
 
 
 @pytest.mark.parametrize("typed", ["", "a b", "host:0", "host:99999", "https://host", "-host", 'ho"st', "h$(x)"])

@@ -94,7 +94,10 @@ def load_kit(folder: str | Path, *roles: str) -> Kit:
 
 
 def server_from(text: str) -> tuple[str, int | None]:
-    """("fleet.example.org", 9092) from HOST:PORT as typed, or [IPv6]:PORT; the port is None where none was."""
+    """("fleet.example.org", 9092) from HOST:PORT as typed, or [IPv6]:PORT; the port is None where none was.
+
+    An address comes back in its one canonical spelling, which certificates are compared by.
+    """
     if text.startswith("["):
         name, _, port = text[1:].partition("]")
         port = port.removeprefix(":")
@@ -103,7 +106,7 @@ def server_from(text: str) -> tuple[str, int | None]:
     fits = _is_ip(name) or re.fullmatch(r"(?!-)[A-Za-z0-9.-]{1,253}(?<![.-])", name)
     if not fits or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
         raise UserError(f"expected a server such as fleet.example.org:9092, got '{text}'.")
-    return name, int(port) if port else None
+    return str(ipaddress.ip_address(name)) if _is_ip(name) else name, int(port) if port else None
 
 
 def hosts_from(texts: Sequence[str], known: Sequence[Host], drop: Sequence[str] = ()) -> tuple[Host, ...]:
