@@ -7,6 +7,7 @@ with holding(folder, "another run is at work here; wait for it"):
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from typing import IO, Any
 from fedkd.errors import UserError
 
 _LOCK = ".lock"
+
+_MENDED_BY = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free the disk") | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS), "let this user write there"
+)
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False, private: bool = False) -> None:
@@ -71,8 +76,9 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        first = _MENDED_BY.get(error.errno or 0, "see to that")
         raise UserError(
-            f"cannot write to {folder}: {error.strerror}; what was written before is kept, free the disk and run again."
+            f"cannot write to {folder}: {error.strerror}; what was written before is kept, {first} and run again."
         ) from error
 
 

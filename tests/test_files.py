@@ -1,5 +1,6 @@
 """A file is whole or as it was, a private one is nobody else's at any moment, and one process holds a folder."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedkd.errors import UserError
-from fedkd.files import held, holding, write_whole
+from fedkd.files import held, holding, write_whole, writing_to
 
 
 def mode(path: Path) -> int:
@@ -27,6 +28,22 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     ):
         write_whole(path, b"two", durable=True)
     assert path.read_bytes() == b"one" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free the disk"),
+        (errno.EDQUOT, "free the disk"),
+        (errno.EACCES, "let this user write there"),
+        (errno.EROFS, "let this user write there"),
+        (errno.EIO, "see to that"),
+    ],
+)
+def test_what_to_do_is_what_helps(number: int, advice: str, tmp_path: Path) -> None:
+    said = f"{os.strerror(number)}; what was written before is kept, {advice} and run again"
+    with pytest.raises(UserError, match=said), writing_to(tmp_path):
+        raise OSError(number, os.strerror(number))
 
 
 def test_a_private_file_is_private_whatever_an_interrupted_writer_left(tmp_path: Path) -> None:

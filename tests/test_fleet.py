@@ -7,13 +7,14 @@ import ssl
 import stat
 import subprocess
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedkd.errors import UserError
+from fedkd.errors import Remark, UserError
 from fedkd.record import Record
 from simulations.cli import main
 from simulations.fleet import certificates, place
@@ -369,18 +370,43 @@ def test_one_sentence_for_what_cannot_be(tmp_path, capsys):
     assert "place=fleet needs place.kit=FOLDER" in asked
 
 
-def test_a_run_that_cannot_be_written_down_is_stopped_on_the_fleet(kit, tmp_path, monkeypatch):
-    asked = []
+class Started(FleetCommand):
+    """A SuperLink that takes a run, lists it as finished, and remembers what it was asked."""
 
-    def flwr(*words, **_):
-        asked.append(words[:2])
-        return '{"success": true, "run-id": "17"}' if words[0] == "run" else "{}"
+    asked: ClassVar[list[tuple[object, ...]]] = []
 
-    monkeypatch.setattr("simulations.fleet.place.flwr", flwr)
-    (kit / "last_run.json").mkdir()  # a write that fails, as on a full disk
-    with pytest.raises(UserError, match="cannot write to"):
+    def __call__(self, *words: object) -> str:
+        self.asked.append(words)
+        if words[0] == "run":
+            return '{"success": true, "run-id": "17"}'
+        return '{"runs": [{"status": "finished:completed"}]}'
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The place, with such a SuperLink; what that is asked."""
+    monkeypatch.setattr(place, "FleetCommand", Started)
+    monkeypatch.setattr(Started, "asked", [])
+    return Started.asked
+
+
+def test_a_run_that_cannot_be_followed_is_stopped_on_the_fleet(kit, started, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Started, "follow", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         place.run("data=tiny", tmp_path / "run", 3, kit=str(kit))
-    assert asked[-1] == ("stop", "17")
+    assert started[-1][:2] == ("stop", "17")
+
+
+def test_a_run_of_whoever_may_only_read_the_kit_goes_on(kit, started, tmp_path):
+    (kit / "last_run.json").mkdir()  # a write that fails
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text('{"status": "finished"}')
+    with pytest.warns(Remark, match=r"goes on, but fedkd fleet status will not find its record, .*/run, and may show"):
+        place.run("data=tiny", tmp_path / "run", 3, kit=str(kit))
+    assert "stop" not in [words[0] for words in started]
 
 
 def test_a_fleet_whose_superlink_is_not_up_says_so(tmp_path, capsys):

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.files import held, write_whole
 from simulations.fleet.kit import load_kit
 from simulations.flwr_command import (
@@ -47,7 +47,7 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
         flower = FleetCommand(fleet.folder, Path(scratch))
         run_id = flower.start(overrides, folder)
         try:  # from here on the hosts are at work: nothing that happens to this command may leave them so
-            write_whole(fleet.folder / LAST_RUN, json.dumps({"run-id": run_id, "folder": str(folder)}).encode())
+            _write_down(fleet.folder / LAST_RUN, run_id, folder)
             with watch(folder):
                 said, listed = flower.follow(run_id, folder)
         except BaseException:
@@ -63,6 +63,17 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
             "systemd keeps apart; run there, with a results_dir elsewhere (docs/fleet.md)."
         )
     judge(summary(folder), listed, said)
+
+
+def _write_down(path: Path, run_id: str, folder: Path) -> None:
+    """Where the run's record goes, for `fedkd fleet status`; a run that is under way needs nothing of it."""
+    try:
+        write_whole(path, json.dumps({"run-id": run_id, "folder": str(folder)}).encode())
+    except UserError as error:
+        remark(
+            f"the run goes on, but fedkd fleet status will not find its record, {folder}, and may show an earlier run: "
+            f"{error.__cause__}."
+        )
 
 
 class FleetCommand:
