@@ -3,9 +3,9 @@
     results/<name>/<date-time>-<hash of overrides>/
         config.yaml  env.json  rounds.csv  summary.json  confusion.json  answers.csv  plots/  report.html  checkpoint/
 
-Other programs read it: the format is stable. Every file is whole at any moment: tables grow by whole lines, the others
-are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"`` and the reason; it can
-go on from there (``fedkd run resume=``).
+Other programs read it: the format is stable. Every file is whole at any moment, after a power cut too: tables grow by
+whole lines, the others are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"``
+and the reason; it can go on from there (``fedkd run resume=``).
 
 summary.json is one object; of a run that still goes on, what is known so far:
     method, dataset, protocol, seed, rounds, views, classes, split, place    what was run: views and classes by name,
@@ -45,7 +45,7 @@ from pathlib import Path
 from typing import Any
 
 from fedkd.environment import environment
-from fedkd.errors import UserError
+from fedkd.errors import UserError, remark
 from fedkd.files import holding, to_disk, write_whole, writing_to
 from fedkd.terms import TERMS
 
@@ -65,6 +65,7 @@ bytes_*       of the exchange in this round, and of late answers that came in it
 seconds       the view's own training time.
 """
 
+_HEADER = ",".join(ROUND_COLUMNS) + "\n"
 
 _AT_WORK = "a run is at work in {folder}; wait for it, or end it."
 
@@ -86,7 +87,7 @@ class Record:
         self._summary = {**summary, "run": secrets.token_hex(8)}
         self._replace("config.yaml", config_yaml)
         self._replace("env.json", json.dumps(environment(), indent=2) + "\n")
-        self._replace("rounds.csv", ",".join(ROUND_COLUMNS) + "\n")
+        self._replace("rounds.csv", _HEADER)
         self.update(status="running", wall_seconds=0.0)
 
     @classmethod
@@ -117,9 +118,17 @@ class Record:
         return list(self._summary.get("failures", []))
 
     def back_to(self, round: int) -> None:
-        """Forget the rows of later rounds than this; a run that goes on makes them again."""
+        """Forget the rows of later rounds than this; a run that goes on makes them again.
+
+        Where the whole table is lost, it begins anew, and that is said: no round needs it, only who reads it.
+        """
+        path = self.folder / "rounds.csv"
         with writing_to(self.folder):
-            lines = (self.folder / "rounds.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        if not lines or not lines[0].startswith("round,"):
+            lines = [_HEADER]
+            if round >= 0:
+                remark(f"{path} is empty or torn: the rows of rounds 0 to {round} are lost; the run goes on without.")
         kept = [line for line in lines[1:] if line.endswith("\n") and int(line.partition(",")[0]) <= round]
         self._replace("rounds.csv", "".join([lines[0], *kept]))
 
@@ -153,7 +162,7 @@ class Record:
         self._replace(name, content)
 
     def _replace(self, name: str, content: str | bytes) -> None:
-        write_whole(self.folder / name, content if isinstance(content, bytes) else content.encode())
+        write_whole(self.folder / name, content if isinstance(content, bytes) else content.encode(), durable=True)
 
 
 def new_folder(results_dir: str, name: str, overrides: Iterable[str]) -> Path:

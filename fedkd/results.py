@@ -86,7 +86,7 @@ class Result:
 def load(folder: str | Path) -> Result:
     """Read a result folder; `UserError` in one sentence when it is none, or not whole."""
     folder = Path(folder).expanduser()
-    summary = _summary(folder)
+    summary = summary_of(folder)
     confusion = _confusion(folder, summary) if summary["status"] == "finished" else {}
     return Result(folder, summary, _settings(folder), _rounds(folder), confusion)
 
@@ -167,7 +167,8 @@ def _entry(result: Result, key: str) -> str:
 # Reading
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def summary_of(folder: Path) -> dict[str, Any]:
+    """summary.json of a result folder; `UserError` where it is none, or not whole."""
     if not (folder / "summary.json").is_file():
         raise UserError(f"expected a result folder with a summary.json, but {_found(folder)}.")
     summary = _json(folder / "summary.json")

@@ -21,7 +21,7 @@ from fedkd.config import expand, load, options
 from fedkd.data.data_set import Checked, Pictured, Prepared
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
-from fedkd.results import Result, only_run
+from fedkd.results import Result, only_run, summary_of
 from fedkd.results import load as read
 from simulations.data_report import render
 from simulations.fleet.cli import add_fleet
@@ -163,7 +163,7 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
     if more or multirun:
         raise UserError("resume= goes on with one run; give each its own command.")
     folder = only_run(result).absolute()  # a ServerApp or an actor may work in another directory
-    summary = read(folder).summary
+    summary = summary_of(folder)  # the rest of the record may be lost: the run goes by its checkpoint
     if summary["status"] == "finished":
         print(f"fedkd: the run in {folder} is finished already.", file=sys.stderr)
     else:

@@ -345,6 +345,45 @@ def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(
     assert ends(folder) == calm
 
 
+@pytest.mark.parametrize("left", [b"", bytes(300)])
+def test_a_run_whose_table_is_lost_goes_on_and_says_so(
+    left: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calm = summary(run(tmp_path / "calm", *WORDS))
+    with monkeypatch.context() as patch:
+        kill_at(patch, 20)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", *WORDS)
+    folder = only_folder(tmp_path / "killed")
+    done = summary(folder)["rounds_done"]
+    (folder / "rounds.csv").write_bytes(left)
+    memory.forget(os.getpid())
+    with pytest.warns(Remark, match=f"rounds.csv is empty or torn: the rows of rounds 0 to {done} are lost; "):
+        assert main(["run", f"resume={folder}"]) == 0
+    told = summary(folder)
+    assert [told[key] for key in ("digest", "bytes_up", "bytes_down")] == [
+        calm[key] for key in ("digest", "bytes_up", "bytes_down")
+    ]
+    assert set(pd.read_csv(folder / "rounds.csv")["round"]) == set(range(done + 1, 5))
+
+
+def test_a_record_is_on_the_disk_from_its_beginning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    synced, fsync = set(), os.fsync
+
+    def watched(fd: int) -> None:
+        synced.add(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    record = Record(tmp_path / "run", "seed: 0\n", {})
+    whole = {path.name for path in record.folder.iterdir() if path.is_file() and path.name != ".lock"}
+    assert {f"{name}.part" for name in whole} == synced - {"run"}
+    synced.clear()
+    record.back_to(0)
+    assert synced == {"rounds.csv.part", "run"}
+    record.close()
+
+
 def host(state_dir: Path, **config: bool) -> memory.Memory:
     """A host with the tiny data's cameras: in a new process, or (`resident`) in one that stays."""
     node = Context(1, 1, {"state-dir": str(state_dir), **config}, RecordDict(), {})
