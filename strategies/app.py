@@ -25,8 +25,7 @@ from fedkd.rules import refuse_unfit
 from fedkd.wire import Kind, Letter
 from strategies import checkpoint, teaching
 from strategies.checkpoint import Beginning
-from strategies.enrol import Enrolment, enrolled, refuse_untaught
-from strategies.exchange import Exchange
+from strategies.enrol import enrolled, refuse_untaught
 from strategies.failures import Failures
 from strategies.ledger import Ledger
 from strategies.observer import Observer
@@ -144,16 +143,18 @@ def _begin(grid: Grid, cfg: DictConfig, data: DataSet, post: Post, record: Recor
     """What is settled before round 1."""
     pupils = (POOLED,) if cfg.strategy.pool else post.roster.views
     tell = cfg.strategy.event_labels and not cfg.strategy.pool
-    patience, tell_user = float(cfg.patience), record.wait_for
-    hold = partial(wait, post, grid, data.view_names(), needed=_min_views(cfg), patience=patience, announce=tell_user)
-    post.ask(grid, ENROL, {view: {} for view in pupils}, {"tell": tell}, timeout=float(cfg.timeout))
+    needed, timeout, patience = _min_views(cfg), float(cfg.timeout), float(cfg.patience)
+    hold = partial(wait, post, grid, data.view_names(), needed=needed, patience=patience, announce=record.wait_for)
+    post.ask(grid, ENROL, {view: {} for view in pupils}, {"tell": tell}, timeout=timeout)
     exchange = hold()
-    enrolment = enrolled(exchange, len(pupils), tell=tell, needed=_min_views(cfg), num_classes=len(data.classes))
+    enrolment = enrolled(exchange, len(pupils), tell=tell, needed=needed, num_classes=len(data.classes))
     teacher, missed = dict[str, Any](), Failures()
     course = teacher_course(cfg)
     if course is not None:
         refuse_untaught(exchange, enrolment, course.seen)
-        teacher, missed = _teacher(course, cfg, data, post, grid, enrolment, hold)
+        federate = partial(teaching.federate, post, grid, enrolment.letters(), enrolment.num_clips)
+        together = partial(federate, rounds=cfg.teaching.rounds, timeout=timeout, needed=needed, hold=hold)
+        teacher, missed = _teacher(course, cfg, data, together)
     enrolment = replace(enrolment, failures={**enrolment.failures, **missed})
     begun = Beginning(enrolment, teacher, post.ledger.books())
     checkpoint.keep_beginning(record.folder / "checkpoint", begun)
@@ -165,26 +166,17 @@ def _min_views(cfg: DictConfig) -> int:
 
 
 def _teacher(
-    course: Course,
-    cfg: DictConfig,
-    data: DataSet,
-    post: Post,
-    grid: Grid,
-    enrolment: Enrolment,
-    hold: Callable[[], Exchange],
+    course: Course, cfg: DictConfig, data: DataSet, together: Callable[[], tuple[ArrayRecord, Failures]]
 ) -> tuple[Letter, Failures]:
-    """(the letter that brings the teacher, empty where every view teaches its own; why views missed a round of it)."""
+    """(the letter that brings the teacher, empty where every view teaches its own; why views missed a round of it).
+
+    together  how the views teach it, and who missed a round.
+    """
     match cfg.teaching.origin:
         case "local" | "online":
             return {}, {}
         case "federated":
-            how = {
-                "rounds": cfg.teaching.rounds,
-                "timeout": float(cfg.timeout),
-                "needed": _min_views(cfg),
-                "hold": hold,
-            }
-            weights, missed = teaching.federate(post, grid, enrolment.letters(), enrolment.num_clips, **how)
+            weights, missed = together()
             return {Kind.TEACHER: weights}, missed
         case "lab":
             return teaching.push(teaching.in_the_lab(course, data.lab(), len(data.classes), cfg.seed)), {}
