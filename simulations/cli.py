@@ -34,7 +34,7 @@ from simulations.sweep import jobs_for, outcomes, what_differs
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; give the exit code."""
-    asked = _parser().parse_args(arguments)
+    asked = _asked(arguments)
     show_plainly()
     try:
         return int(asked.act(asked) or 0)
@@ -44,6 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fedkd: interrupted; what was written before is kept.", file=sys.stderr)
         return 130
+
+
+def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the arguments ask for; settings may stand before, between and after options."""
+    parser = _parser()
+    asked, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(asked, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        asked.overrides = [*asked.overrides, *rest]
+    return asked
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NoReturn
@@ -209,6 +209,25 @@ def test_a_sweep_goes_on_after_a_failed_run_and_names_it(capsys: pytest.CaptureF
     assert said.err.splitlines()[-1].startswith("fedkd: 1 of 3 runs failed, the others are done: data.broken_view=v09")
     assert "data.broken_view=v09 failed: tiny has the views" in said.err
     assert "broken_view=v02" in said.out.splitlines()[-2] and "broken_view=None" in said.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("study", "{folder}", "seed=0", "--jobs", "1", "nope=1"), "fedkd: unknown setting 'nope'"),
+        (("run", "-m", *JOB, "--jobs", "1", "nope=1"), "fedkd: unknown setting 'nope'"),
+        (("run", "seed=0", "--jobs", "1", "--nope", "seed=1"), "fedkd: error: unrecognized arguments: --nope"),
+        (("models", "nope=1"), "fedkd: error: unrecognized arguments: nope=1"),
+    ],
+)
+def test_settings_may_stand_after_options_and_none_is_overlooked(
+    capsys: pytest.CaptureFixture, tmp_path: Path, words: Sequence[str], said: str
+) -> None:
+    try:
+        code = main([word.format(folder=tmp_path / "study") for word in words])
+    except SystemExit as stopped:  # argparse's own way
+        code = stopped.code
+    assert code == 2 and said in capsys.readouterr().err
 
 
 FILLING = """
