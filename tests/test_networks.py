@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 import pytest
@@ -320,10 +321,13 @@ def test_a_fault_in_every_round(kit: Path, tmp_path: Path) -> None:
     counted_once(folder, rounds)
     missed = sum(status != "ok" for status in statuses(folder).values())
     print(f"{len(struck)} faults: {dict(Counter(struck))}; {missed} of {rounds * len(VIEWS)} answers missed")
-    print(f"accuracy {told['accuracy_mean']:.4f}, calm {calm['accuracy_mean']:.4f}, {told['wall_seconds']:.0f} s")
+    sat = list(told["accuracy"])  # the last fault may cost one its exam
+    accuracy, as_calm = (fmean(of["accuracy"][view] for view in sat) for of in (told, calm))
+    print(f"accuracy of {', '.join(sat)} {accuracy:.4f}, calm {as_calm:.4f}, {told['wall_seconds']:.0f} s")
     assert told["status"] == "finished" and len(struck) >= rounds - 1
+    assert len(sat) >= len(VIEWS) - 1
     within = 0.01 if rounds >= 200 else 0.03  # a short run ends while cameras still lag behind
-    assert told["accuracy_mean"] == pytest.approx(calm["accuracy_mean"], abs=within)
+    assert accuracy == pytest.approx(as_calm, abs=within)
 
 
 def strike(fleet: Fleet, clocks, results: Path, rounds: int, *words: str) -> list[str]:

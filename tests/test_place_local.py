@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -229,6 +230,7 @@ def test_no_worker_outlives_the_command(sent, code, tmp_path):
         env={**os.environ, "FEDKD_TEST_MARK": str(tmp_path)},
         start_new_session=True,
         stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # which a shell's `&` ignores
     )
     try:
         _wait_for(lambda: any((1, "v01") in statuses(path.parent) for path in tmp_path.rglob("rounds.csv")))
