@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,19 +83,24 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def holding(folder: Path, otherwise: str) -> IO[bytes]:
+def holding(folder: Path, otherwise: str, patience: float = 0.0) -> IO[bytes]:
     """A file that holds the folder for this process until it is closed; a killed process lets go of it.
 
-    otherwise  the sentence of the UserError where another process holds it.
+    otherwise  the sentence of the UserError where another process holds it,
+    patience   and still does after so many seconds.
     """
     with writing_to(folder):
         lock = open(folder / _LOCK, "wb")  # noqa: SIM115 (it stays open)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise UserError(otherwise) from error
-    return lock
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                lock.close()
+                raise UserError(otherwise) from error
+            time.sleep(0.2)
 
 
 def held(folder: Path) -> bool:

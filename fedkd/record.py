@@ -91,10 +91,12 @@ class Record:
         self.update(status="running", wall_seconds=0.0)
 
     @classmethod
-    def again(cls, folder: Path) -> Record:
-        """The record of a run that did not finish, to go on with; `UserError` where there is none."""
+    def again(cls, folder: Path, patience: float = 0.0) -> Record:
+        """The record of a run that did not finish, to go on with; `UserError` where there is none, or where the run
+        is still at work after `patience` seconds.
+        """
         record = cls.__new__(cls)
-        record.folder, record._lock = folder, holding(folder, _AT_WORK.format(folder=folder))
+        record.folder, record._lock = folder, holding(folder, _AT_WORK.format(folder=folder), patience)
         try:
             record._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

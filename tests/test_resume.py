@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -236,6 +237,16 @@ def test_two_processes_cannot_go_on_with_one_run(tmp_path: Path) -> None:
         Record.again(tmp_path / "run")
     record.close()
     assert Record.again(tmp_path / "run").run == record.run
+
+
+def test_a_run_that_goes_on_waits_for_the_one_before_it_to_end(tmp_path: Path) -> None:
+    record = Record(tmp_path / "run", "seed: 0\n", {})
+    with pytest.raises(UserError, match="a run is at work in"):
+        Record.again(tmp_path / "run", patience=0.3)
+    ends = threading.Timer(0.5, record.close)
+    ends.start()
+    assert Record.again(tmp_path / "run", patience=60.0).run == record.run
+    ends.join()
 
 
 # What is torn
