@@ -20,7 +20,7 @@ from simulations.cli import main
 from simulations.fleet import certificates, place
 from simulations.fleet.certificates import days_left, names_of, read_certificate
 from simulations.fleet.checks.host import admission
-from simulations.fleet.checks.machine import _counts
+from simulations.fleet.checks.machine import _counts, disk
 from simulations.fleet.checks.network import _clock
 from simulations.fleet.checks.server import hosts
 from simulations.fleet.gate import OPEN
@@ -220,13 +220,31 @@ def test_scripts_parse_and_units_and_compose_say_what_they_should(kit):
     assert read_environment(host)["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
 
 
-def test_systemd_accepts_the_units(kit, tmp_path):
+@pytest.mark.parametrize("name", ["kit", 'a "b"% $c\\d'])
+def test_systemd_accepts_the_units(name, tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze here")
+    kit = tmp_path / name
+    list(init(kit, "fleet.example.org", ["cam1=v01", "cam2=v02,v03"]))
     units = [shutil.copy(unit, tmp_path) for unit in kit.rglob("*.service")]
     said = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=True).stderr
     newer = {"RestartSteps", "RestartMaxDelaySec"}  # of systemd 254
     assert set(re.findall(r"Unknown key '(\w+)'", said)) <= newer
+    assert not [line for line in said.splitlines() if "fedkd-" in line and "Unknown key" not in line]
+
+
+def test_a_unit_names_its_script_as_one_word(tmp_path):
+    kit = tmp_path / 'a "b" 5% $c'
+    list(init(kit, "fleet.example.org", ["cam1=v01"]))
+    script = rf"{tmp_path}/a \"b\" 5%% $$c/server/gate.sh"
+    assert f'\nExecStart=/bin/sh "{script}"\n' in (kit / "server" / "fedkd-gate.service").read_text()
+
+
+def test_a_path_too_long_for_a_socket_is_found_on_the_host(kit):
+    host = load_kit(kit / "hosts" / "cam1", "host")
+    assert disk(host, {"FEDKD_STATE": str(kit)}).ok
+    found = disk(host, {"FEDKD_STATE": str(kit / ("x" * 100))})
+    assert not found.ok and "at most 80 bytes" in found.says and "shorter FEDKD_STATE" in found.says
 
 
 @pytest.mark.parametrize(

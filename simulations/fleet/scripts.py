@@ -106,7 +106,7 @@ StartLimitIntervalSec=0
 
 [Service]
 User=fedkd
-ExecStart=/bin/sh {script}
+ExecStart=/bin/sh {start}
 # Whatever it ended with, 305 among them, it is started again: after 5 s, then ever later, after a minute at most.
 Restart=always
 RestartSec=5
@@ -156,7 +156,7 @@ def host_files(kit: Kit, host: Host) -> dict[str, str]:
         unit: _UNIT.format(
             what=f"Expects this folder at {INSTALLED}/{host.name}, owned by a user fedkd.",
             unit=unit, description=f"camera host {host.name} (Flower SuperNode)",
-            after="network-online.target time-sync.target", script=f"{INSTALLED}/{host.name}/supernode.sh",
+            after="network-online.target time-sync.target", start=f"{INSTALLED}/{host.name}/supernode.sh",
             name=host.name, protect="strict",
         ),
         "compose.yaml": _COMPOSE.format(version=kit.versions["fedkd"]),
@@ -173,13 +173,21 @@ def server_files(kit: Kit) -> dict[str, str]:
         "register.sh": _REGISTER.format(begin=_BEGIN),
         "fedkd-superlink.service": _UNIT.format(
             unit="fedkd-superlink.service", description="Flower SuperLink, on the loopback",
-            after="network-online.target time-sync.target", script=folder / "superlink.sh", **about,
+            after="network-online.target time-sync.target", start=_quoted(folder / "superlink.sh"), **about,
         ),
         "fedkd-gate.service": _UNIT.format(
             unit="fedkd-gate.service", description="gate of the SuperLink",
-            after="network-online.target fedkd-superlink.service", script=folder / "gate.sh", **about,
+            after="network-online.target fedkd-superlink.service", start=_quoted(folder / "gate.sh"), **about,
         ),
     }  # fmt: skip
+
+
+def _quoted(path: Path) -> str:
+    """A path as one word of a unit's command (man 5 systemd.service, "Command lines")."""
+    text = str(path)
+    for special, instead in {"\\": r"\\", '"': r"\"", "%": "%%", "$": "$$"}.items():
+        text = text.replace(special, instead)
+    return f'"{text}"'
 
 
 def environment_file(name: str, programs: Path, port: int | None = None) -> str:

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
+from clients.warm import socket_path
+from fedkd.errors import UserError
 from simulations.fleet.checks.finding import Finding
 from simulations.fleet.kit import Kit, versions_here
 from simulations.fleet.scripts import read_environment
@@ -60,6 +62,11 @@ def disk(kit: Kit, settings: Mapping[str, str]) -> Finding:
     there = next(folder for folder in (state, *state.parents) if folder.exists())
     if not os.access(there, os.W_OK):
         return Finding("disk", False, f"{there} cannot be written; give it to the user that runs this")
+    if kit.role == "host":
+        try:
+            socket_path(str(state))
+        except UserError as error:
+            return Finding("disk", False, f"{str(error).rstrip('.')}; set a shorter FEDKD_STATE in environment")
     free = shutil.disk_usage(there).free
     return Finding(
         "disk", free > _ENOUGH, f"{free / 1e9:.1f} GB free at {state}" + ("" if free > _ENOUGH else "; make room")
