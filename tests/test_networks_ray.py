@@ -48,6 +48,25 @@ def test_a_sweep_runs_as_many_at_once_as_the_smallest_machine_has_cores(machines
         assert told["digest"] == summary(run(tmp_path / "calm", "place.workers=1", f"seed={told['seed']}"))["digest"]
 
 
+def test_a_run_whose_server_is_killed_goes_on_with_the_same_bits(machines, tmp_path: Path) -> None:
+    """The driver dies, and the actors with it; new ones go back to where the last whole round left the cameras."""
+    asked = words(tmp_path, "rounds=30", "evaluate_every=10")
+    calm = summary(run(tmp_path / "calm", "place.workers=1", "rounds=30", "evaluate_every=10"))
+    server = machines.begin("run", *asked)
+    while not [path for path in tmp_path.rglob("results/**/rounds.csv") if path.read_text().count("\n") > 16]:
+        assert server.poll() is None
+        time.sleep(0.02)
+    server.kill()
+    server.wait()
+    folder = only_folder(tmp_path / "results")
+    done = summary(folder)["rounds_done"]
+    assert 3 < done < 30
+    assert machines.begin("run", f"resume={folder}").wait(timeout=240) == 0
+    told = summary(folder)
+    assert told["status"] == "finished" and told["digest"] == calm["digest"] and told["accuracy"] == calm["accuracy"]
+    assert all(status == "ok" for status in statuses(folder).values()) and told["failures"] == []
+
+
 def test_a_machine_that_is_gone_and_comes_back_costs_its_view_rounds(machines, tmp_path: Path) -> None:
     asked = machines.begin("run", *words(tmp_path, "rounds=60", "evaluate_every=60", "timeout=10"))
     while not [path for path in tmp_path.rglob("rounds.csv") if path.read_text().count("\n") > 8]:
