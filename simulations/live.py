@@ -12,6 +12,7 @@ A process must not be forked beside a running thread: a place that forks its hos
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ from fedkd.results import MEAN, Result, heading, load
 from fedkd.words import human_bytes, human_seconds, percent
 
 _POLL_SECONDS = 0.5  # a look costs a `stat`, and a few milliseconds after each round
+REMINDER_SECONDS = 30.0
+"""Between two lines about one wait, where there is no terminal."""
+
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARK_ROUNDS = 30
 
@@ -73,7 +77,7 @@ class _Watcher:
                 screen.update(self._panel(), refresh=True)
 
     def _line_by_line(self) -> None:
-        told, waited, ended = 0, "", False
+        told, reminded, ended = 0, -math.inf, False
         while not ended:
             ended = self.over.wait(_POLL_SECONDS)  # and then one last look, for the last round
             if self._look() and self._result is not None:
@@ -81,9 +85,11 @@ class _Watcher:
                     self.console.print(line(self._result, number, self._seconds_left()), soft_wrap=True, markup=False)
                 told = self._result.rounds_done
                 waiting = str(self._result.summary.get("waiting", ""))
-                if waiting and not waited:
+                if waiting and time.monotonic() - reminded > REMINDER_SECONDS:
                     self.console.print(waiting, soft_wrap=True, markup=False)
-                waited = waiting
+                    reminded = time.monotonic()
+                elif not waiting:
+                    reminded = -math.inf
 
     def _look(self) -> bool:
         """Read the record if it changed; whether it did."""

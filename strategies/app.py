@@ -88,7 +88,15 @@ def run(grid: Grid, cfg: DictConfig, data: DataSet, record: Record) -> Observer:
     if begun:
         ledger.open(begun.books)
     expected = begun.enrolment.num_clips.keys() - {POOLED} if begun else ()
-    roster = muster(grid, data.view_names(), together=cfg.strategy.pool, patience=patience, expected=expected)
+    roster = muster(
+        grid,
+        data.view_names(),
+        together=cfg.strategy.pool,
+        patience=patience,
+        announce=record.wait_for,
+        needed=_min_views(cfg),
+        expected=expected,
+    )
     post = Post(roster, ledger, record.run)
     if begun is None:
         begun = _begin(grid, cfg, data, post, record)

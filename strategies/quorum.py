@@ -7,19 +7,14 @@ waits for those that were lost, and says so, before it ends.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
 from strategies.exchange import Exchange
 from strategies.post import Post
-
-LOOK_SECONDS = 1.0
-"""Seconds between two looks at who is back."""
-
-Announce = Callable[[str], None]
-"""Tells whoever watches the run what it waits for; "" when it waits no longer."""
+from strategies.roster import LOOK_SECONDS, Announce
 
 
 def linger(post: Post, grid: Grid, until: float) -> None:

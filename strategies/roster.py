@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -20,8 +20,14 @@ from fedkd.errors import UserError
 from fedkd.wire import WireError, about, names
 from strategies.lag import PAIR, Lag, hellos
 
+Announce = Callable[[str], None]
+"""Tells whoever watches the run what it waits for; "" when it waits no longer."""
+
 NEWCOMER_SECONDS = 10.0
 """Seconds that a node which comes later has to say which views it serves: the others wait for it."""
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at who has come."""
 
 MOST_HELLOS = 2
 """Messages that ask a node and that it has not answered: one may be lost, or stay in a SuperNode that lags."""
@@ -53,6 +59,11 @@ class Roster:
     def unserved(self, views: Sequence[str]) -> dict[str, str]:
         """view -> why it takes no part, for those of `views` that no node serves."""
         return {view: "no node serves it" for view in views if view not in self.node_of}
+
+    def awaited(self, views: Sequence[str], needed: int, expected: Collection[str]) -> str:
+        """The names of those of `views` without which a run does not begin while it has patience; "" where it may."""
+        lacking = set(self.unserved(views)) if len(self.node_of) < needed else set()
+        return ", ".join(sorted(lacking | (set(expected) - self.node_of.keys())))
 
     def by_node(self) -> dict[int, list[str]]:
         """node -> its views, both in name order of the views."""
@@ -135,15 +146,24 @@ class Roster:
 
 
 def muster(
-    grid: Grid, views: Sequence[str], *, together: bool, patience: float, expected: Collection[str] = ()
+    grid: Grid,
+    views: Sequence[str],
+    *,
+    together: bool,
+    patience: float,
+    announce: Announce,
+    needed: int = 1,
+    expected: Collection[str] = (),
 ) -> Roster:
     """Wait until nodes are there, ask which views they serve, and deal the rest.
 
     together  every view must be on one node (recordings are pooled).
+    needed    views without which no round counts: nodes that serve so many are waited for.
     expected  views that took part before, in a run that goes on: their nodes are waited for.
-    patience  seconds to wait for the first nodes, and for their answers.
+    patience  seconds to wait for the first nodes, for their answers, and for the others.
+    announce  says to whoever watches what is waited for; whoever is missing then, the run takes up without.
     """
-    nodes, roster = _wait_for_nodes(grid, patience), Roster({})
+    nodes, roster = _wait_for_nodes(grid, patience, announce), Roster({})
     claims, unable = roster.ask(grid, nodes, patience)
     if not claims:
         why = "; ".join(dict.fromkeys(unable)) or "is the ClientApp running?"
@@ -153,9 +173,13 @@ def muster(
     claimed = {view for said in claims.values() for view in said}
     roster = replace(roster, node_of=deal(views, claims), asked=set(claims), claimed=claimed)
     deadline = time.monotonic() + patience
-    while not set(expected) <= set(roster.views) and time.monotonic() < deadline:
-        time.sleep(1.0)
+    while (awaited := roster.awaited(views, needed, expected)) and (left := deadline - time.monotonic()) > 0:
+        if _is_complete(grid):
+            break
+        announce(f"{len(roster.views)} of {len(views)} views are here: waiting for {awaited}, {left:.0f} s left")
+        time.sleep(min(LOOK_SECONDS, left))
         roster.welcome(grid, views)
+    announce("")
     return roster
 
 
@@ -185,16 +209,23 @@ def _spread(views: Sequence[str], nodes: Sequence[int]) -> dict[str, int]:
     return {view: nodes[index * len(nodes) // len(views)] for index, view in enumerate(views)} if nodes else {}
 
 
-def _wait_for_nodes(grid: Grid, patience: float) -> list[int]:
+def _wait_for_nodes(grid: Grid, patience: float, announce: Announce) -> list[int]:
     """The nodes that are there once their number has been steady for a moment."""
     deadline = time.monotonic() + patience
     seen: list[int] = []
     while time.monotonic() < deadline:
         nodes = sorted(grid.get_node_ids())
-        if nodes and (nodes == seen or getattr(grid, "complete", False)):
+        if nodes and (nodes == seen or _is_complete(grid)):
             return nodes
+        if not nodes:
+            announce(f"no host is here yet: waiting, {deadline - time.monotonic():.0f} s left")
         seen = nodes
         time.sleep(0.5)
     if seen:
         return seen
     raise UserError(f"expected at least one node within {patience:.0f} s, got none; start the SuperNodes first.")
+
+
+def _is_complete(grid: Grid) -> bool:
+    """Whether all nodes that a grid can have are there from the beginning, as in the places of our own."""
+    return bool(getattr(grid, "complete", False))

@@ -26,7 +26,8 @@ from strategies.enrol import enrol_late
 from strategies.failures import Failures, add, late_reason, said_reason, too_few
 from strategies.ledger import EXAM
 from strategies.post import Post
-from strategies.quorum import Announce, linger, wait
+from strategies.quorum import linger, wait
+from strategies.roster import Announce
 
 
 @dataclass

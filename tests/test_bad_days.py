@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,9 +36,13 @@ class FaultyHosts(local.HostsHere):
 
     faults: ClassVar[Faults] = {}
     views = ("v01", "v02", "v03")
+    pinned = False
+    """Whether they name their views, so that none is dealt to another."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
+        for view, context in zip(self.views, self._contexts.values(), strict=False):
+            context.node_config["views"] = view if self.pinned else ""
         self._late: list[tuple[Future[Message], Message]] = []
 
     def submit(self, messages: list[Message]) -> list[Future[Message]]:  # type: ignore[override]
@@ -235,6 +240,26 @@ def test_a_quorum_that_stays_away_ends_the_run_and_it_can_go_on(faulty, tmp_path
     memory.forget(os.getpid())
     run_one(summary(folder)["overrides"], folder=folder)
     assert summary(folder)["status"] == "finished" and summary(folder)["digest"] == calm
+
+
+def test_a_run_does_not_begin_below_its_quorum_while_hosts_may_come(faulty, tmp_path: Path, monkeypatch) -> None:
+    looks, said, node_ids = count(), list[str](), FaultyHosts.node_ids
+    monkeypatch.setattr(HostGrid, "complete", False)
+    monkeypatch.setattr(FaultyHosts, "node_ids", lambda hosts: node_ids(hosts)[: (0, 2, 2, 2, 3)[min(next(looks), 4)]])
+    monkeypatch.setattr(FaultyHosts, "pinned", True)
+    monkeypatch.setattr("fedkd.record.Record.wait_for", lambda self, what: said.append(what))
+    told = summary(faulty(tmp_path, {}, "min_views=3"))
+    assert sorted(told["accuracy"]) == ["v01", "v02", "v03"] and not told["failures"]
+    assert said[0] == "no host is here yet: waiting, 5 s left"
+    assert said[1] == "2 of 3 views are here: waiting for v03, 5 s left" and said[-1] == ""
+
+
+def test_a_quorum_that_does_not_come_ends_the_run_before_it_begins(faulty, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(HostGrid, "complete", False)
+    monkeypatch.setattr(FaultyHosts, "node_ids", lambda hosts: [1, 3])
+    monkeypatch.setattr(FaultyHosts, "pinned", True)
+    with pytest.raises(UserError, match=r"2 of 2 views answered at enrolment, 3 needed: no node serves the others"):
+        faulty(tmp_path, {}, "min_views=3", "patience=1.2")
 
 
 class OneBehind(HostGrid):

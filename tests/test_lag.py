@@ -260,7 +260,7 @@ def exchange(post: Post, grid: OneHost, round: int, kind: str = "train") -> bool
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_host_that_lags_is_brought_into_step(way, grid: OneHost) -> None:
-    post = Post(muster(grid, ["v01"], together=False, patience=0.1), Ledger(), "run")
+    post = Post(muster(grid, ["v01"], together=False, patience=0.1, announce=str), Ledger(), "run")
     assert exchange(post, grid, 1)
     way(grid)
     with pytest.warns(Remark, match=rf"node {NODE} \(v01\) .* restart it if it lasts"):
@@ -278,7 +278,7 @@ def test_a_host_that_lags_is_known_by_any_message(kind: str, grid: OneHost) -> N
 
 def test_a_host_that_lags_from_the_start_takes_part(grid: OneHost) -> None:
     over_at_confirmation(grid)
-    roster = muster(grid, ["v01"], together=False, patience=0.1)
+    roster = muster(grid, ["v01"], together=False, patience=0.1, announce=str)
     assert roster.views == ("v01",) and not roster.lag.nodes and not grid.ready()
     post = Post(roster, Ledger(), "run")
     assert [exchange(post, grid, 0, "query.enrol"), *(exchange(post, grid, round) for round in (1, 2))] == [True] * 3
@@ -289,7 +289,7 @@ def test_a_host_that_may_lag_still_after_the_muster_is_brought_into_step(grid: O
     over_at_confirmation(grid)
     with monkeypatch.context() as patch:
         patch.setattr("strategies.roster.PAIR", ("query.hello",))
-        roster = muster(grid, ["v01"], together=False, patience=0.1)
+        roster = muster(grid, ["v01"], together=False, patience=0.1, announce=str)
     assert roster.lag.nodes == {NODE} and grid.ready()
     assert exchange(Post(roster, Ledger(), "run"), grid, 0, "query.enrol") and not grid.ready()
 

@@ -114,6 +114,27 @@ def test_a_line_and_a_panel_say_what_is_left(tmp_path: Path) -> None:
     assert "failed in round 2: camera [lost]" in said(screen)
 
 
+@pytest.mark.parametrize("reminder", [0.0, 1e9])
+def test_what_a_run_waits_for_is_shown_as_it_counts_down(
+    reminder: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "REMINDER_SECONDS", reminder)
+    heading = {**load(record_run(tmp_path / "model")).summary, "accuracy": {}, "accuracy_mean": None}
+    del heading["rounds_done"]  # enrolment is yet to come
+    record, plain, terminal = Record(tmp_path / "run", "", heading), console(terminal=False), console(terminal=True)
+    with watch(record.folder, plain), watch(record.folder, terminal):
+        for left in range(100, 0, -1):
+            record.wait_for(f"2 of 3 views are here: waiting for top, {left} s left")
+            time.sleep(0.01)
+        record.wait_for("")
+        record_round(record, 1, [])
+    assert "waiting for top, 9" in said(terminal) and "waiting for top, 2" in said(terminal)
+    lines = said(plain).splitlines()
+    assert "round 1/3" in lines.pop()
+    assert all("waiting for top" in text for text in lines)
+    assert len(lines) > 2 if reminder == 0.0 else len(lines) == 1
+
+
 def test_a_run_in_flowers_simulation_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     folder = tmp_path / "run"
 
