@@ -23,6 +23,7 @@ from flwr.app import Context, Message
 from clients.app import app as client_app
 from clients.memory import forget
 from simulations.host_grid import HostGrid, Hosts, failed, new_context
+from simulations.processes import end_with_parent
 from simulations.remarks import keep_quiet, show_plainly
 from simulations.serve import memories, serve
 
@@ -152,6 +153,7 @@ def _work(
     for others in inherited:  # the parent's ends: while a copy is open here, nobody notices that the parent is gone
         others.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent ends this one
+    end_with_parent()  # in the midst of an answer too: another process may go on with the run
     if remarks:
         show_plainly()
     else:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -197,6 +198,38 @@ def test_a_host_that_hangs_costs_its_own_answer_only_and_ends_with_the_place(mon
     hosts.close()
     assert time.monotonic() - began < 5
     assert not any(worker.process.is_alive() for worker in hosts.workers)
+
+
+@forks
+def test_workers_in_the_midst_of_an_answer_end_with_the_process_that_asked(monkeypatch):
+    """Else they would work on for minutes beside the run that goes on."""
+    heard, told = multiprocessing.Pipe(duplex=False)
+
+    def works_on(message, context):
+        told.send(os.getpid())
+        time.sleep(600)
+
+    def asks():
+        hosts = local.HostsInWorkers(2, run_id=1, overrides="", state_dir="", workers=2)
+        hosts.submit([Message(RecordDict(), node, "train") for node in (1, 2)])
+        time.sleep(600)
+
+    monkeypatch.setattr(local, "client_app", works_on)
+    become_server(1)
+    parent = multiprocessing.get_context("fork").Process(target=asks)
+    parent.start()
+    told.close()
+    workers = [heard.recv(), heard.recv()]
+    try:
+        parent.kill()
+        assert heard.poll(10)
+        with pytest.raises(EOFError):  # nobody is left who could say a word
+            heard.recv()
+    finally:
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        parent.join()
 
 
 class Unreadable:
