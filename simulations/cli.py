@@ -21,6 +21,7 @@ from fedkd.config import expand, load, options
 from fedkd.data.data_set import Checked, Pictured, Prepared
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
+from fedkd.files import held
 from fedkd.results import Result, only_run, summary_of
 from fedkd.results import load as read
 from simulations.data_report import render
@@ -180,6 +181,8 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
     else:
         if "overrides" not in summary:
             raise UserError(f"the run in {folder} was made by an older fedkd, which could not go on; start it anew.")
+        if held(folder):
+            print(f"fedkd: a run is at work in {folder}; waits half a minute for it to end.", file=sys.stderr)
         others = [word for word in words if not word.startswith("resume=")]
         elsewhere = any(word.startswith("place=") for word in others)
         recorded = [w for w in summary["overrides"] if not (elsewhere and w.startswith(("place=", "place.")))]

@@ -4,7 +4,8 @@
 
 What `flwr run` leaves to its user is done here. It starts a SuperLink that stays, asks whichever one answers on its
 port, installs the project's dependencies anew for each run, and exits 0 whatever became of the run. Here a run has a
-SuperLink and a Flower home (`FLWR_HOME`) of its own, which end with it, and a failed run is an error.
+SuperLink and a Flower home (`FLWR_HOME`) of its own, which end with it even where it is killed, and a failed run is an
+error.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from simulations.flwr_command import (
     run_config,
     summary,
 )
+from simulations.guardian import guarded
 from simulations.live import watch
 from simulations.local import cores
 from simulations.processes import end_all, ends_on_sigterm, free_port, started_in
@@ -57,7 +59,11 @@ def run(overrides: str, folder: Path, num_views: int, *, supernodes: int | None,
     """One run in Flower's simulation; the record goes to `folder`, Flower's own log to `flower.log` in it."""
     supernodes = supernodes or num_views
     workers = min(workers or cores(), supernodes)
-    with ends_on_sigterm(), tempfile.TemporaryDirectory(prefix="fedkd-flower-", dir="/tmp") as scratch:
+    with (
+        ends_on_sigterm(),
+        tempfile.TemporaryDirectory(prefix="fedkd-flower-", dir="/tmp") as scratch,
+        guarded(Path(scratch)),
+    ):
         flower = _Flower(Path(scratch))
         config = run_config(flower.scratch / "run.toml", overrides, folder, memories(folder, overrides))
         size = f"num-supernodes={supernodes} client-resources-num-cpus=1 init-args-num-cpus={workers}"

@@ -40,7 +40,7 @@ _AT_HOME = Path.home() / "fedkd"
 """Below it lie the results of runs that were started by a plain `flwr run`."""
 
 _ENDING = 30.0
-"""Seconds that a run which goes on leaves the ServerApp before it, whose SuperLink died, to notice that and end."""
+"""Seconds that a run which goes on leaves the ServerApp before it, whose starter was killed, to notice that and end."""
 
 MAY_DIFFER = ("place", "data_dir", "prepared_dir", "results_dir", "timeout", "patience", "min_views")
 """Settings that a run that goes on may have of its own: where and how long, but not what is learned."""
@@ -137,7 +137,7 @@ def _record(folder: Path, cfg: DictConfig, heading: dict[str, Any]) -> Record:
         )
     if not cfg.resumable:
         raise UserError(f"the run in {folder} cannot go on, since it ran with resumable=false; start it anew.")
-    record = Record.again(folder, _ENDING if heading["place"] == "fleet" else 0.0)
+    record = Record.again(folder, _ENDING)
     record.update(place=heading["place"])
     return record
 

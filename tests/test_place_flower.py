@@ -1,11 +1,13 @@
 """The place `flower`: Flower's own engine gives the same bits, its failures are failures, and nothing of it stays."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from test_processes import until
 from test_resume import Killed, kill_at
 from tiny import JOB, only_folder, run, started_with, summary
 
@@ -54,6 +56,41 @@ def test_a_run_that_was_killed_in_one_place_goes_on_in_this_one(monkeypatch, tmp
     assert main(["run", "resume=killed", "place=flower"]) == 0
     assert summary(folder)["digest"] == calm["digest"] and summary(folder)["place"] == "flower"
     assert not (folder / "checkpoint" / "cameras").exists()
+
+
+@pytest.mark.usefixtures("mark")
+def test_a_run_whose_command_is_killed_leaves_nothing_of_flowers_and_goes_on_at_once(tmp_path, capsys):
+    words = ("rounds=12", "place.workers=1")
+    calm = summary(run(tmp_path / "calm", *words))
+    asked = [*JOB, "rounds=12", "place=flower", f"results_dir='{tmp_path / 'killed'}'"]
+    with subprocess.Popen([sys.executable, "-m", "simulations.cli", "run", *asked], start_new_session=True) as command:
+        until(lambda: (tmp_path / "killed").exists() and rounds_done(tmp_path / "killed") > 0, seconds=120)
+        scratch = at_work_in("fedkd-flower-", started_with("FEDKD_TEST_MARK", tmp_path))
+        os.killpg(command.pid, signal.SIGKILL)
+    folder = only_folder(tmp_path / "killed")
+    assert rounds_done(tmp_path / "killed") < 12
+    assert main(["run", f"resume={folder}", "place=local", "place.workers=1"]) == 0
+    assert "waits half a minute for it to end" in capsys.readouterr().err
+    assert summary(folder)["digest"] == calm["digest"]
+    until(lambda: not started_with("FEDKD_TEST_MARK", tmp_path))
+    assert not scratch.exists()
+
+
+def rounds_done(results):
+    return max((summary(path.parent).get("rounds_done", 0) for path in results.rglob("summary.json")), default=0)
+
+
+def at_work_in(prefix, pids):
+    """The one folder of this name that these processes work in."""
+    [folder] = {path for path in map(_working_directory, pids) if path.name.startswith(prefix)}
+    return folder
+
+
+def _working_directory(pid):
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:  # ended meanwhile
+        return Path()
 
 
 @pytest.mark.usefixtures("mark")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from simulations.processes import ends_on_sigterm
+from simulations.processes import ends_on_sigterm, started_in
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +83,38 @@ def test_a_run_whose_study_is_killed_ends_what_it_has_started(tmp_path: Path) ->
     assert (tmp_path / "ended").exists()
 
 
-def until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+GUARDED = """
+import os, subprocess, sys
+from pathlib import Path
+from simulations.guardian import guarded
+
+folder = Path(sys.argv[1])
+with guarded(folder):
+    subprocess.Popen(["sleep", "600"], cwd=folder, start_new_session=True)
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, 0])
+def test_however_a_process_ends_its_guardian_ends_what_works_in_its_folder(number: int, tmp_path: Path) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    command = [sys.executable, "-c", GUARDED, folder]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdout.readline()
+        assert started_in(folder)
+        os.killpg(process.pid, number)
+        process.stdin.close()
+    until(lambda: not started_in(folder) and not folder.exists())
+
+
+def until(there: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.05)
