@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 UNWIND_SECONDS = 30.0
@@ -38,8 +38,20 @@ def ends_on_sigterm() -> Iterator[None]:
             asked = True
             raise KeyboardInterrupt
 
+    with _at_signals(unwind, signal.SIGTERM, *unless_ignored):
+        yield
+
+
+def undisturbed() -> AbstractContextManager[None]:
+    """Let no second Ctrl-C, SIGTERM or SIGHUP break off what the block ends, here or in a command that it starts."""
+    return _at_signals(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _at_signals(act: Callable[..., None] | signal.Handlers, *numbers: signal.Signals) -> Iterator[None]:
+    """Have `act` answer these signals for the time of the block."""
     try:
-        before = {number: signal.signal(number, unwind) for number in (signal.SIGTERM, *unless_ignored)}
+        before = {number: signal.signal(number, act) for number in numbers}
     except ValueError:  # not in the main thread: whoever has it must see to it
         yield
         return

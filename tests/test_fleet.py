@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import signal
 import ssl
 import stat
 import subprocess
+import warnings
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -395,7 +397,7 @@ class Started(FleetCommand):
 
     def __call__(self, *words: object) -> str:
         self.asked.append(words)
-        if words[0] == "run":
+        if words[0] in ("run", "stop"):
             return '{"success": true, "run-id": "17"}'
         return '{"runs": [{"status": "finished:completed"}]}'
 
@@ -416,6 +418,59 @@ def test_a_run_that_cannot_be_followed_is_stopped_on_the_fleet(kit, started, tmp
     with pytest.raises(KeyboardInterrupt):
         place.run("data=tiny", tmp_path / "run", 3, kit=str(kit))
     assert started[-1][:2] == ("stop", "17")
+
+
+def test_a_run_whose_id_was_not_heard_yet_is_stopped_all_the_same(kit, started, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    now, runs = datetime.now(UTC), []
+    for number, (age, status) in enumerate([(-5, "pending"), (-5, "finished:failed"), (60, "running")]):
+        when = now - timedelta(seconds=age)
+        runs.append({"run-id": str(number), "pending-at": f"{when:%Y-%m-%d %H:%M:%SZ}", "status": status})
+    monkeypatch.setattr(Started, "start", interrupted)
+    monkeypatch.setattr(Started, "runs", lambda self: runs)
+    with pytest.raises(KeyboardInterrupt):
+        place.run("data=tiny", tmp_path / "run", 3, kit=str(kit))
+    assert [words[:2] for words in started] == [("stop", "0")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_asks_a_second_time_does_not_break_off_the_stop(number, kit, started, tmp_path, monkeypatch):
+    def asked(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    def asked_again(self, run_id):
+        signal.raise_signal(number)
+        stop(self, run_id)
+
+    before, stop = signal.signal(signal.SIGINT, signal.default_int_handler), Started.stop
+    try:
+        monkeypatch.setattr(Started, "follow", asked)
+        monkeypatch.setattr(Started, "stop", asked_again)
+        with pytest.raises(KeyboardInterrupt):
+            place.run("data=tiny", tmp_path / "run", 3, kit=str(kit))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started[-1][:2] == ("stop", "17")
+
+
+@pytest.mark.parametrize(("status", "remarked"), [("running", True), ("unknown", True), ("finished:completed", False)])
+def test_a_run_that_was_not_stopped_is_named_with_the_command_that_stops_it(status, remarked, tmp_path, monkeypatch):
+    def refuses(self, *words):
+        listed = json.dumps({"success": True, "runs": [{"status": status}]})
+        return listed if words[0] == "ls" else '{"success": false, "error-message": "Run 17 couldn\'t be stopped."}'
+
+    monkeypatch.setattr(FleetCommand, "__call__", refuses)
+    flower = FleetCommand(tmp_path / "my kit", tmp_path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", Remark)
+        flower.stop("17")
+    assert [str(remark.message) for remark in said] == [
+        "run 17 may go on on the fleet, since it was not stopped (Run 17 couldn't be stopped): "
+        f"FLWR_HOME='{tmp_path / 'my kit' / 'flower-home'}' flwr stop 17 fleet"
+    ] * remarked
 
 
 def test_a_run_of_whoever_may_only_read_the_kit_goes_on(kit, started, tmp_path):

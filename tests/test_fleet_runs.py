@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -32,6 +32,7 @@ from simulations.fleet.keys import read_key
 from simulations.fleet.kit import load_kit
 from simulations.fleet.link import nodes
 from simulations.fleet.make import init
+from simulations.fleet.place import FleetCommand
 from simulations.fleet.scripts import read_environment
 from simulations.flwr_command import environment, flwr
 from simulations.processes import end_all, free_port
@@ -174,7 +175,7 @@ def listens(fleet):
 
 
 def test_same_seed_same_bits_as_in_one_process(kit, tmp_path, capsys):
-    reference = summary(run(tmp_path / "here", "place.workers=1"))
+    reference, began = summary(run(tmp_path / "here", "place.workers=1")), datetime.now(UTC)
     folder = run(tmp_path / "fleet", "place=fleet", f"place.kit='{kit}'")
     assert summary(folder)["digest"] == reference["digest"]
     assert summary(folder)["bytes_up"] == reference["bytes_up"]
@@ -186,6 +187,8 @@ def test_same_seed_same_bits_as_in_one_process(kit, tmp_path, capsys):
     assert told.count("online") == 3
     assert "finished:completed" in told
     assert "round 2 of 2" in told
+    [last] = FleetCommand(kit, tmp_path).runs("--limit", "1")
+    assert began - timedelta(seconds=1) < datetime.fromisoformat(last["pending-at"]) < datetime.now(UTC)
 
 
 def test_students_stay_in_the_place_that_their_host_has_for_them(kit, tmp_path):

@@ -8,8 +8,10 @@ To be started on the server's machine: nobody else may start runs, and there the
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from simulations.flwr_command import (
     summary,
 )
 from simulations.live import watch
-from simulations.processes import ends_on_sigterm
+from simulations.processes import ends_on_sigterm, undisturbed
 
 A_MINUTE = 60.0
 """Seconds from the end of a record by which Flower has taken note of it."""
@@ -45,13 +47,16 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
     fleet = load_kit(kit, "fleet")
     with ends_on_sigterm(), tempfile.TemporaryDirectory(prefix="fedkd-fleet-") as scratch:
         flower = FleetCommand(fleet.folder, Path(scratch))
-        run_id = flower.start(overrides, folder)
-        try:  # from here on the hosts are at work: nothing that happens to this command may leave them so
+        run_id, began = "", datetime.now(UTC).replace(microsecond=0)  # Flower writes whole seconds down
+        try:  # nothing that happens to this command may leave the hosts at work
+            run_id = flower.start(overrides, folder)
             _write_down(fleet.folder / LAST_RUN, run_id, folder)
             with watch(folder):
                 said, listed = flower.follow(run_id, folder)
         except BaseException:
-            flower("stop", run_id, "fleet")
+            with undisturbed():
+                for known in [run_id] if run_id else flower.under_way_since(began):
+                    flower.stop(known)
             raise
     if not is_over(listed):
         raise UserError("the SuperLink has ended during the run; start server/superlink.sh, and run again.")
@@ -94,7 +99,7 @@ class FleetCommand:
         """
         while True:
             said = self("log", run_id, "fleet", "--stream")
-            listed = self("ls", "fleet", "--run-id", run_id, "--format", "json")
+            listed = self.listed(run_id)
             if not is_under_way(listed):
                 return said, listed
             if folder.exists() and not held(folder):
@@ -103,11 +108,28 @@ class FleetCommand:
     def _listed_at_last(self, run_id: str) -> str:
         """How a run is listed of which no more is written: it may just be over."""
         until = time.monotonic() + A_MINUTE
-        while is_under_way(listed := self("ls", "fleet", "--run-id", run_id, "--format", "json")):
+        while is_under_way(listed := self.listed(run_id)):
             if time.monotonic() > until:
                 break
             time.sleep(1.0)
         return listed
+
+    def listed(self, run_id: str) -> str:
+        """What the SuperLink says of one run."""
+        return self("ls", "fleet", "--run-id", run_id, "--format", "json")
+
+    def under_way_since(self, began: datetime) -> list[str]:
+        """Ids of the runs that the SuperLink took since then and that are not over."""
+        new = (run for run in self.runs() if datetime.fromisoformat(run["pending-at"]) >= began)
+        return [run["run-id"] for run in new if not run["status"].startswith("finished")]
+
+    def stop(self, run_id: str) -> None:
+        """End a run; where the SuperLink does not do it, say how to."""
+        said = self("stop", run_id, "fleet", "--format", "json")
+        answer = _json(said)
+        if not answer.get("success") and not is_over(self.listed(run_id)):
+            command = f"FLWR_HOME={shlex.quote(self._environment['FLWR_HOME'])} flwr stop {run_id} fleet"
+            remark(f"run {run_id} may go on on the fleet, since it was not stopped ({_why(answer, said)}): {command}")
 
     def runs(self, *which: str) -> list[dict[str, Any]]:
         """What the SuperLink knows of its runs, the latest first; none where it does not answer."""
@@ -121,9 +143,13 @@ class FleetCommand:
         said = self("run", app, "fleet", "--run-config", config, "--format", "json")
         started = _json(said)
         if not started.get("success"):
-            why = last_line(started.get("error-message", said)).rstrip(".")
-            raise UserError(f"the SuperLink took no run: {why}. Is it up, on this machine?")
+            raise UserError(f"the SuperLink took no run: {_why(started, said)}. Is it up, on this machine?")
         return str(started["run-id"])
+
+
+def _why(answer: dict[str, Any], said: str) -> str:
+    """Why a command did not do what it should."""
+    return last_line(answer.get("error-message", said)).rstrip(".")
 
 
 def _json(said: str) -> dict[str, Any]:
