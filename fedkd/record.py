@@ -53,7 +53,7 @@ FUSED = "fused"
 """Name of the row that holds the views' pooled answers."""
 
 ROUND_COLUMNS = (
-    "round", "view", "status", "accuracy", *TERMS, "lack", "bytes_up", "bytes_down", "seconds",
+    "round", "view", "status", "accuracy", *TERMS, "lack", "bytes_up", "bytes_down", "seconds", "late",
 )  # fmt: skip
 """One row for each round and view; the row of view "fused" holds the views' pooled answers.
 
@@ -63,6 +63,8 @@ lack          share of the view's training clips whose class it does not know.
 bytes_*       of the exchange in this round, and of late answers that came in it (exams left out); round 0 is enrolment
               and a federated teacher; a teacher that is pushed arrives with round 1. All rows add up to summary.json.
 seconds       the view's own training time.
+late          the earlier rounds ("3", "3 4") whose answer of the view came late and counted in this one: in place of an
+              answer to this one, or for its soft labels. Empty where none did, so always with staleness=0.
 """
 
 _HEADER = ",".join(ROUND_COLUMNS) + "\n"
@@ -122,7 +124,8 @@ class Record:
     def back_to(self, round: int) -> None:
         """Forget the rows of later rounds than this; a run that goes on makes them again.
 
-        Where the whole table is lost, it begins anew, and that is said: no round needs it, only who reads it.
+        A table of an older fedkd gets the columns that it did not have, empty. Where the whole table is lost, it begins
+        anew, and that is said: no round needs it, only who reads it.
         """
         path = self.folder / "rounds.csv"
         with writing_to(self.folder):
@@ -132,7 +135,8 @@ class Record:
             if round >= 0:
                 remark(f"{path} is empty or torn: the rows of rounds 0 to {round} are lost; the run goes on without.")
         kept = [line for line in lines[1:] if line.endswith("\n") and int(line.partition(",")[0]) <= round]
-        self._replace("rounds.csv", "".join([lines[0], *kept]))
+        table = [lines[0], *kept]
+        self._replace("rounds.csv", "".join(table) if lines[0] == _HEADER else _of_today(table))
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -140,11 +144,9 @@ class Record:
 
     def rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows to rounds.csv, whole lines at a time."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, ROUND_COLUMNS, restval="", lineterminator="\n")
-        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+        text = _lines({name: _plain(value) for name, value in row.items()} for row in rows)
         with writing_to(self.folder), open(self.folder / "rounds.csv", "a", encoding="utf-8") as file:
-            file.write(text.getvalue())
+            file.write(text)
             to_disk(file)
 
     def update(self, **entries: Any) -> None:
@@ -171,6 +173,19 @@ def new_folder(results_dir: str, name: str, overrides: Iterable[str]) -> Path:
     """``<results_dir>/<name>/<date-time>-<hash of overrides>``: equal overrides share a hash."""
     sha = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
     return Path(results_dir).expanduser().absolute() / name / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{sha}"
+
+
+def _of_today(table: Iterable[str]) -> str:
+    """The lines of a table, under today's columns."""
+    rows = csv.DictReader(table)
+    return _HEADER + _lines({name: row[name] for name in ROUND_COLUMNS if name in row} for row in rows)
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as rounds.csv has them."""
+    text = io.StringIO()
+    csv.DictWriter(text, ROUND_COLUMNS, restval="", lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _plain(value: Any) -> Any:

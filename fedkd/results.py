@@ -37,7 +37,8 @@ _ENTRIES = (
     "method", "dataset", "protocol", "seed", "rounds", "views", "accuracy", "accuracy_mean", "accuracy_fused",
     "bytes_up", "bytes_down", "wall_seconds", "place", "suspects", "digest", "status",
 )  # fmt: skip
-_TEXT = ("view", "status")
+_TEXT = ("view", "status", "late")
+_NEWER = (*TERMS, "late")  # columns that a record of an older fedkd may not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _rounds(folder: Path) -> pd.DataFrame:
     text = _read(folder / "rounds.csv")
     text = text[: text.rfind("\n") + 1]  # a line without its end is being written just now
     header = text.partition("\n")[0].split(",")
-    if lacking := [name for name in ROUND_COLUMNS if name not in (*header, *TERMS)]:  # an older fedkd had fewer terms
+    if lacking := [name for name in ROUND_COLUMNS if name not in (*header, *_NEWER)]:
         raise UserError(
             f"expected the columns {','.join(ROUND_COLUMNS)} in {folder / 'rounds.csv'}, but {','.join(lacking)} "
             f"{'is' if len(lacking) == 1 else 'are'} missing; give another folder, or run again."
@@ -230,7 +231,8 @@ def _rounds(folder: Path) -> pd.DataFrame:
     unknown = {name: [""] for name in numbers}  # nothing else: a view may well be called "nan"
     try:
         table = pd.read_csv(io.StringIO(text), dtype=types, keep_default_na=False, na_values=unknown)
-        return table.reindex(columns=[*header, *(term for term in TERMS if term not in header)])
+        table = table.reindex(columns=[*header, *(name for name in _NEWER if name not in header)])
+        return table.assign(late=table["late"].astype("object").fillna(""))
     except ValueError as error:  # pandas' own errors of parsing are ValueErrors too
         raise _broken("a table of numbers", folder / "rounds.csv", error) from error
 

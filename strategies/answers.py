@@ -30,7 +30,8 @@ class Answer:
     table    its soft labels as they travelled; `soft` is what they say.
     weights  its student's, where they were asked for.
     late     rounds after the one it belongs to that it came; 0: in time. Where its soft labels are of another answer
-             than the rest, theirs.
+             than the rest, theirs,
+    rest     and this is how late the rest came.
     unaware  it answers a letter from before those that tell its view what it has to know now.
     """
 
@@ -40,7 +41,13 @@ class Answer:
     table: ArrayRecord | None = None
     weights: Mapping[str, Tensor] | None = None
     late: int = 0
+    rest: int = 0
     unaware: bool = False
+
+    @property
+    def delays(self) -> set[int]:
+        """How many rounds late its parts came; empty where all came in time."""
+        return {self.late, self.rest} - {0}
 
     def after(self, late: Answer) -> Answer:
         """This answer, with the soft labels that its view said in a `late` one where it says none now."""
@@ -86,7 +93,7 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
         for name, value in told.items():
             if name not in known or not math.isfinite(value):
                 raise WireError(f"expected finite numbers of {', '.join(known)}, got {name} {value}.")
-    return Answer(tally, seconds, soft, table, weights, late)
+    return Answer(tally, seconds, soft, table, weights, late, rest=late)
 
 
 def weights_in(letter: Letter) -> dict[str, Tensor]:

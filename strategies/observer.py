@@ -76,6 +76,7 @@ class Observer:
             row |= dict(notes.tallies[view].means()) if view in notes.tallies else {}
             row |= notes.clocks.get(view, {})
             row["accuracy"] = notes.marks[view].accuracy if view in notes.marks else None
+            row["late"] = " ".join(map(str, notes.late.get(view, ())))
             yield row
         if notes.fused:
             yield {"round": notes.round, "view": FUSED, "status": "ok", "accuracy": notes.fused.accuracy}

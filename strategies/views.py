@@ -35,6 +35,7 @@ class RoundNotes:
     """What became of one round: filled by the strategy, read by the observer.
 
     failures       why views have not answered in it.
+    late           earlier rounds whose answers, or soft labels, counted in it since they came late.
     late_failures  what came in it in place of answers to earlier messages.
     """
 
@@ -42,6 +43,7 @@ class RoundNotes:
     tallies: dict[str, Tally] = field(default_factory=dict)
     clocks: dict[str, Mapping[str, float]] = field(default_factory=dict)
     failures: Failures = field(default_factory=dict)
+    late: dict[str, list[int]] = field(default_factory=dict)
     late_failures: Failures = field(default_factory=dict)
     marks: dict[str, Marks] = field(default_factory=dict)
     teachers: dict[str, Marks] = field(default_factory=dict)
@@ -184,6 +186,7 @@ class ViewStrategy(Strategy):
         self._require(len(in_time), len(self.setting.pupils), f"in round {server_round}")
         answers = merged(in_time, late if self.setting.staleness else {})
         self._greeted |= {view for view, answer in answers.items() if not answer.unaware}
+        self.notes.late = {v: sorted(server_round - delay for delay in a.delays) for v, a in answers.items()}
         left = self.hear(server_round, answers, self._arrays)
         self._tell_the_forgetful_again()
         return left, None

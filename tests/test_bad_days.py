@@ -11,7 +11,7 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord
-from tiny import only_folder, run, statuses, summary
+from tiny import late_rounds, no_answer_counted_twice, only_folder, run, statuses, summary
 
 from clients import memory
 from fedkd.errors import UserError
@@ -137,7 +137,18 @@ def test_what_a_view_says_late_is_told_with_less_weight(faulty, tmp_path: Path) 
     }
     assert heard[calm][3, "v02"] > 0 and heard[late][4, "v02"] > 0 and not heard[deaf][4, "v02"] > 0
     assert heard[deaf][5, "v02"] > 0, "it is asked again"
+    assert [late_rounds(folder) for folder in (calm, late, deaf)] == [{}, {(3, "v02"): [2]}, {}]
     assert len({summary(folder)["digest"] for folder in (calm, late, deaf)}) == 3
+
+
+def test_that_a_late_answer_counted_is_still_written_after_the_server_was_killed(faulty, tmp_path: Path) -> None:
+    faults: Faults = {("train", 2, "v02"): "late", ("train", 4, "v01"): "server killed"}
+    with pytest.raises(Killed):
+        faulty(tmp_path, faults, "rounds=5", "speak_after=2", "evaluate_every=5")
+    folder = only_folder(tmp_path)
+    memory.forget(os.getpid())
+    run_one(summary(folder)["overrides"], folder=folder)
+    assert summary(folder)["status"] == "finished" and late_rounds(folder) == {(3, "v02"): [2]}
 
 
 def test_a_view_whose_host_is_gone_when_the_views_speak_speaks_when_it_is_back(faulty, tmp_path: Path) -> None:
@@ -174,11 +185,19 @@ def test_an_exam_that_is_answered_late_costs_its_bytes(faulty, tmp_path: Path) -
 def test_late_weights_are_averaged_with_less_weight(faulty, tmp_path: Path) -> None:
     words = ("strategy=fedavg", "teacher=none", "rounds=3")
     faults: Faults = {("train", 1, "v02"): "late", ("train", 2, "v02"): "gone"}
-    digests = {
-        weight: summary(faulty(tmp_path / weight, faults, *words, f"strategy.staleness={weight}"))["digest"]
-        for weight in ("0.0", "0.5", "1.0")
-    }
-    assert len(set(digests.values())) == 3
+    folders = [
+        faulty(tmp_path / weight, faults, *words, f"strategy.staleness={weight}") for weight in ("0.0", "0.5", "1.0")
+    ]
+    assert len({summary(folder)["digest"] for folder in folders}) == 3
+    assert [late_rounds(folder) for folder in folders] == [{}, *[{(2, "v02"): [1]}] * 2]
+
+
+@pytest.mark.parametrize("strategy", ["distil", "fedavg"])
+def test_a_late_answer_that_adds_nothing_to_one_in_time_counts_nothing(faulty, tmp_path: Path, strategy: str) -> None:
+    words = (f"strategy={strategy}", "teacher=none", "rounds=4", "speak_after=2")
+    late = faulty(tmp_path, {("train", 1, "v02"): "late"}, *words)
+    assert statuses(late)[1, "v02"] == "no answer in time" and statuses(late)[2, "v02"] == "ok"
+    assert late_rounds(late) == {}
 
 
 @pytest.mark.parametrize(
@@ -418,5 +437,6 @@ def test_two_hundred_rounds_with_a_fault_in_each(faulty, tmp_path: Path) -> None
     rows = pd.read_csv(folder / "rounds.csv").query("round > 0 and view != 'fused'")
     assert len(rows) == len(rows.drop_duplicates(["round", "view"])) == 600
     assert {(row.round, row.view) for row in rows.itertuples() if row.status != "ok"} == expected
+    no_answer_counted_twice(folder)
     assert summary(folder)["accuracy_mean"] == pytest.approx(calm["accuracy_mean"], abs=0.01)
     assert summary(folder)["accuracy_fused"] == pytest.approx(calm["accuracy_fused"], abs=0.01)

@@ -166,6 +166,7 @@ def test_of_two_late_answers_the_older_ones_soft_labels_count(hosts: Hosts) -> N
     run.round_of("v01", "v02")
     assert "v03" in run.strategy._tables
     assert run.strategy._tables["v03"].weight[0] == 0.5**2 * SAID["v03"].weight[0], "it is of round 1"
+    assert run.strategy.notes.late["v03"] == [1, 2]
 
 
 def test_an_answer_to_an_earlier_letter_does_not_tell_that_a_later_one_was_read(hosts: Hosts) -> None:

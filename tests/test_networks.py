@@ -16,7 +16,7 @@ from statistics import fmean
 
 import pandas as pd
 import pytest
-from tiny import JOB, only_folder, run, statuses, summary
+from tiny import JOB, no_answer_counted_twice, only_folder, run, statuses, summary
 
 from fedkd.errors import UserError
 from simulations.emulated.clock import Clock, library
@@ -151,11 +151,12 @@ def calm_digest(tmp_path: Path, *words: str) -> str:
 
 
 def counted_once(folder: Path, rounds: int) -> None:
-    """Every view has one row for each round from its first on, which may be a late one."""
+    """Every view has one row for each round from its first on, which may be a late one, and no answer counts twice."""
     rows = pd.read_csv(folder / "rounds.csv").query("round > 0 and view != 'fused'")
     for view, of_view in rows.groupby("view"):
         assert list(of_view["round"]) == list(range(rounds - len(of_view) + 1, rounds + 1)), view
     assert set(rows["view"]) == {view for views in VIEWS.values() for view in views}
+    no_answer_counted_twice(folder)
 
 
 @needs_namespaces

@@ -114,6 +114,34 @@ def test_a_record_from_before_a_term_was_known_is_readable(tmp_path: Path) -> No
     assert result.rounds["hint"].isna().all() and result.history("left").iloc[-1] == pytest.approx(0.8)
 
 
+def test_a_record_from_before_late_answers_were_noted_is_readable(tmp_path: Path) -> None:
+    folder = record_run(tmp_path / "run")
+    pd.read_csv(folder / "rounds.csv").drop(columns="late").to_csv(folder / "rounds.csv", index=False)
+    result = load(folder)
+    assert (result.rounds["late"] == "").all() and result.history("left").iloc[-1] == pytest.approx(0.8)
+
+
+def test_the_rounds_whose_answers_came_late_are_read_as_words(tmp_path: Path) -> None:
+    folder = record_run(tmp_path / "run")
+    with open(folder / "rounds.csv", "a") as file:
+        file.write("4,left,ok,,,,,,,,,,,3\n5,left,ok,,,,,,,,,,,\n")
+    assert list(load(folder).rounds["late"])[-2:] == ["3", ""]
+
+
+def test_a_table_of_an_older_fedkd_gets_the_columns_of_today_when_its_run_goes_on(tmp_path: Path) -> None:
+    folder = record_run(tmp_path / "run", end="failed", dead="top")
+    today = (folder / "rounds.csv").read_text()
+    pd.read_csv(folder / "rounds.csv", dtype=str).drop(columns=["hint", "late"]).to_csv(
+        folder / "rounds.csv", index=False
+    )
+    record = Record.again(folder)
+    record.back_to(2)
+    assert (folder / "rounds.csv").read_text() == today
+    record.rows([{"round": 3, "view": "left", "status": "ok", "late": "2"}])
+    assert list(load(folder).rounds["late"])[-1] == "2"
+    record.close()
+
+
 def test_a_dead_camera_keeps_its_row(tmp_path: Path) -> None:
     result = load(record_run(tmp_path / "run", dead="top"))
     assert list(result.history("top").index) == [1]

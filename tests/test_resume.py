@@ -378,6 +378,22 @@ def test_a_run_whose_table_is_lost_goes_on_and_says_so(
     assert set(pd.read_csv(folder / "rounds.csv")["round"]) == set(range(done + 1, 5))
 
 
+def test_a_run_whose_table_an_older_fedkd_began_ends_with_the_same_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calm = ends(run(tmp_path / "calm", *WORDS))
+    with monkeypatch.context() as patch:
+        kill_at(patch, 20)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", *WORDS)
+    folder = only_folder(tmp_path / "killed")
+    table = pd.read_csv(folder / "rounds.csv", dtype=str)
+    table.drop(columns="late").to_csv(folder / "rounds.csv", index=False)
+    memory.forget(os.getpid())
+    assert main(["run", f"resume={folder}"]) == 0
+    assert ends(folder) == calm
+
+
 def test_a_record_is_on_the_disk_from_its_beginning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     synced, fsync = set(), os.fsync
 
