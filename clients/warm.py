@@ -28,6 +28,9 @@ from fedkd.errors import UserError
 START_SECONDS = 120.0
 """How long a warm process may take to start: a small host imports torch for a while."""
 
+END_SECONDS = 10.0
+"""How long a process that was killed may take to end: its memory has to be freed."""
+
 HUNG_SECONDS = 600.0
 """After so long without any use of a processor a warm process is taken for hung (stopped, or at a disk that stands
 still), and ended. How long a round takes does not matter: who trains uses a processor."""
@@ -40,14 +43,21 @@ _LONGEST = 100
 
 
 def ask(message: Message, context: Context) -> Message:
-    """The warm process's reply; if it dies over the message, another one's, which goes on from the cameras' disk."""
+    """The warm process's reply; if it dies over the message, another one's, which goes on from the cameras' disk.
+
+    Raises UserError where that one dies too.
+    """
     path = socket_path(str(context.node_config.get("state-dir", "")))
-    try:
-        return _exchange(path, message, context)
-    except (EOFError, OSError):
-        with _alone(path.with_suffix(".lock")):
-            _start(path)
-        return _exchange(path, message, context)
+    for _ in range(2):
+        if not _listens(path):
+            with _alone(path.with_suffix(".lock")):
+                _start(path)
+        with suppress(EOFError, OSError):
+            return _exchange(path, message, context)
+    raise UserError(
+        "the warm process ended twice before it had answered this message, as it does where memory runs out; "
+        f"{path.with_suffix('.log')} on this host has its words."
+    )
 
 
 def socket_path(state_dir: str) -> Path:
@@ -65,9 +75,15 @@ def _exchange(path: Path, message: Message, context: Context) -> Message:
     for ours in (path, path.parent):
         if (stat := ours.stat()).st_uid != os.getuid() or (ours == path.parent and stat.st_mode & 0o022):
             raise UserError(f"{ours} must be this user's and nobody else's to write: a reply from there is trusted.")
-    with Client(str(path), "AF_UNIX") as line, _watched(_process_behind(line)):
-        line.send((message, context))
-        return _received(line)
+    with Client(str(path), "AF_UNIX") as line:
+        process = _process_behind(line)
+        try:
+            with _watched(process):
+                line.send((message, context))
+                return _received(line)
+        except (EOFError, OSError):
+            _see_the_end_of(process)
+            raise
 
 
 def _received(line: Connection) -> Message:
@@ -105,10 +121,23 @@ def _end_if_hung(pid: int, over: threading.Event) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def _see_the_end_of(pid: int) -> None:
+    """Wait for the end of a process that broke off: for a moment more, its socket lets in whom it will not answer."""
+    deadline = time.monotonic() + END_SECONDS
+    with suppress(OSError):  # it is gone
+        while _stat(pid)[0] not in "ZX" and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
 def _processor_ticks(pid: int) -> int:
-    """The processor time that a process has used, as `man 5 proc` has it: utime and stime."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """The processor time that a process has used: utime and stime."""
+    fields = _stat(pid)
     return int(fields[11]) + int(fields[12])
+
+
+def _stat(pid: int) -> list[str]:
+    """What `man 5 proc` has of a process behind its name: its state, its parent, ..."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _start(path: Path) -> None:
@@ -144,7 +173,7 @@ def _supernode() -> int:
     while (process := Path(f"/proc/{pid}")).exists():  # in a container the SuperNode itself may be process 1
         if b"flower-supernode" in (process / "cmdline").read_bytes():
             return pid
-        pid = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        pid = int(_stat(pid)[1])
     raise UserError("warm=true in the node config is for a SuperNode's own processes (flower-supernode, on Linux).")
 
 

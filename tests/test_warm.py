@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -143,6 +143,43 @@ def test_a_process_that_hangs_is_ended_and_one_that_works_long_is_not(
         with pytest.raises((EOFError, OSError)):
             warm._exchange(tmp_path / "stopped", message, context)
         assert stopped.wait(timeout=10) == -signal.SIGKILL
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Let processes that do `works`, one after the other, be started in the warm one's stead; which were."""
+    with ExitStack() as processes:
+
+        def go(*works: str) -> list[subprocess.Popen[bytes]]:
+            ready, begun = list(works), list[subprocess.Popen[bytes]]()
+
+            def start(path: Path) -> None:
+                path.unlink(missing_ok=True)
+                begun.append(processes.enter_context(listening(path, ready.pop(0))))
+
+            monkeypatch.setattr(warm, "_start", start)
+            return begun
+
+        tmp_path.chmod(0o700)
+        become_server(1)
+        yield go
+
+
+DIES = "import os; os.kill(os.getpid(), 9)"
+
+
+def test_where_the_process_dies_over_its_first_message_another_is_asked(started, tmp_path: Path) -> None:
+    begun = started(DIES, "pass")
+    with pytest.raises(UserError, match=r"^done$"):
+        client_app(asked("train", 1), host(tmp_path))
+    assert [process.poll() for process in begun] == [-signal.SIGKILL, None]
+
+
+def test_where_the_second_process_dies_too_the_message_fails_with_a_sentence(started, tmp_path: Path) -> None:
+    begun = started(DIES, DIES)
+    with pytest.raises(UserError, match=rf"ended twice .*memory runs out; {tmp_path}/warm-\w+\.log on this host"):
+        client_app(asked("train", 1), host(tmp_path))
+    assert [process.wait(timeout=10) for process in begun] == [-signal.SIGKILL] * 2
 
 
 def test_a_process_that_cannot_watch_its_supernode_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
