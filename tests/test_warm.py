@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,10 +38,10 @@ def supernode(monkeypatch: pytest.MonkeyPatch):
     process.wait()
 
 
-def host(state_dir: Path, **config: object) -> Context:
+def host(state_dir: Path, *words: str, **config: object) -> Context:
     """A host's context as the SuperNode makes it for every message anew."""
     node = {"views": "v01", "state-dir": str(state_dir), "warm": True, **config}
-    return Context(1, 1, node, RecordDict(), {"overrides": as_string([*JOB, "teacher=none"])})  # type: ignore[arg-type]
+    return Context(1, 1, node, RecordDict(), {"overrides": as_string([*JOB, "teacher=none", *words])})  # type: ignore[arg-type]
 
 
 def asked(kind: str, round: int = 0) -> Message:
@@ -85,6 +86,46 @@ def test_one_process_answers_all_messages_and_ends_with_its_supernode(supernode,
     while not ended(second) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert ended(second)
+
+
+@contextmanager
+def killed_at_work(state_dir: Path):
+    """For the time of the block, kill the warm process once it has used a third of a second of processor time.
+
+    The moments of its camera that were on the disk then.
+    """
+    pid, moments = process_of(state_dir), list[str]()
+    ticks = warm._processor_ticks(pid) + os.sysconf("SC_CLK_TCK") // 3
+
+    def kill() -> None:
+        while warm._processor_ticks(pid) < ticks:
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+        moments.extend(sorted(path.name for path in (state_dir / RUN).iterdir()))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    yield moments
+    killer.join(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_while_it_trains_costs_no_bit(supernode, tmp_path: Path) -> None:
+    (tmp_path / "calm").mkdir()
+    long = ("+student.schooling.epochs=500",)
+    warm_host, calm_host = host(tmp_path, *long), host(tmp_path / "calm", *long, warm=False)
+    for message in (asked("query.enrol"), asked("train", 1)):
+        client_app(message, warm_host)
+        client_app(message, calm_host)
+    first = process_of(tmp_path)
+    with killed_at_work(tmp_path) as moments:
+        struck = letters(client_app(asked("train", 2), warm_host).content)["v01"]
+    assert moments == ["v01.0-0.safetensors", "v01.1-1.safetensors"], "it had not ended its round"
+    assert ended(first) and process_of(tmp_path) != first
+    calm = letters(client_app(asked("train", 2), calm_host).content)["v01"]
+    assert struck["tally"] == calm["tally"] and struck.keys() == calm.keys(), "nothing was forgotten"
+    digests = [letters(client_app(asked("evaluate", 2), one).content)["v01"] for one in (warm_host, calm_host)]
+    assert digests[0]["student"] == digests[1]["student"]
 
 
 @pytest.mark.slow
