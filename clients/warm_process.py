@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flwr.app import Context, Message
 
-from clients.acts import ACTS
+from clients.acts import ACTS, hello
 from clients.memory import forget_others
 from fedkd.errors import reason_of, remark
 
@@ -55,9 +55,11 @@ def serve(path: Path, idle_seconds: float = IDLE_SECONDS) -> None:
 def _answer(message: Message, context: Context) -> Message | str:
     """The reply, or why there is none."""
     context.node_config["resident"] = True
-    forget_others(context.run_id)
     try:
-        return ACTS[message.metadata.message_type](message, context)
+        act = ACTS[message.metadata.message_type]
+        if act is not hello:  # which anybody may say while a run is at work
+            forget_others(context.run_id)
+        return act(message, context)
     except Exception as error:
         return reason_of(error)
 

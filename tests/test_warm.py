@@ -15,13 +15,14 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from tiny import JOB
 
-from clients import meeting, warm
+from clients import meeting, memory, outfit, warm, warm_process
 from clients.app import app as client_app
 from clients.warm_process import end_with
 from fedkd.config import as_string
 from fedkd.errors import Remark, UserError
-from fedkd.wire import address, letters
+from fedkd.wire import about, address, letters
 from simulations.identity import become_server, stamp
+from strategies.lag import PAIR
 
 RUN = "0123456789abcdef"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a warm process watches its SuperNode as Linux can")
@@ -86,6 +87,26 @@ def test_one_process_answers_all_messages_and_ends_with_its_supernode(supernode,
     while not ended(second) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert ended(second)
+
+
+def of_another_run(state_dir: Path) -> Context:
+    """The host's context for a message of another of Flower's runs."""
+    other = host(state_dir)
+    return Context(2, 1, other.node_config, RecordDict(), other.run_config)
+
+
+def test_only_a_message_that_cameras_act_on_makes_the_process_forget_another_run(tmp_path: Path) -> None:
+    become_server(1)
+    warm_process._answer(asked("query.enrol"), host(tmp_path))
+    at_work = dict(memory._HERE[1, 1])
+    read = outfit.recordings.cache_info().currsize
+    for kind in ("query.hello", *PAIR):
+        reply = warm_process._answer(asked(kind), of_another_run(tmp_path))
+        assert about(reply.content)["views"] == ["v01"]
+    assert memory._HERE[1, 1] == at_work and outfit.recordings.cache_info().currsize == read > 0
+    warm_process._answer(asked("query.enrol"), of_another_run(tmp_path))
+    assert (1, 1) not in memory._HERE and "v01" in memory._HERE[2, 1]
+    memory.forget(2)
 
 
 @contextmanager
