@@ -152,7 +152,7 @@ def _each_view(
     now    the moment at which it then stands, and is remembered; None: nothing of it has changed.
 
     A view that fails says so; the others on its host go on. A camera that may have forgotten what it was told says that
-    too, and is told again; one that had to begin anew in the middle of a run is named.
+    too, and is told again; one that had to begin anew in the middle of a run, or to go back, is named.
     """
     torch.set_num_threads(1)  # one thread, so that the bits do not depend on the host's number of cores
     overrides, received = _overrides(context), letters(message.content)
@@ -160,14 +160,11 @@ def _each_view(
     cameras: dict[str, Camera] = {}
     replies: dict[str, Letter] = {}
     for view in names(about(message.content), "views"):
-        name, knows = owner(overrides, view), Knows.ALL
+        name, fresh = owner(overrides, view), Letter()
         try:
             if name not in cameras:
-                cameras[name], knows = (memory.anew(name), knows) if since is None else memory.recall(name, since)
-            replies[view] = act(view, cameras[name], received.get(view, {}))
-            if knows is not Knows.ALL:
-                anew = since is not None and since > FIRST and knows is Knows.NOTHING
-                replies[view][Kind.FRESH] = ConfigRecord({"anew": True} if anew else {})
+                cameras[name], fresh = _recalled(memory, name, since)
+            replies[view] = {**act(view, cameras[name], received.get(view, {})), **fresh}
         except Exception as error:
             replies[view] = {Kind.FAILED: ConfigRecord({"reason": reason_of(error)})}
             if cameras.pop(name, None) is not None:
@@ -175,6 +172,20 @@ def _each_view(
     if now is not None:
         memory.remember(cameras, now)
     return Message(address(replies), reply_to=message)
+
+
+def _recalled(memory: Memory, name: str, since: Moment | None) -> tuple[Camera, Letter]:
+    """(a camera, which begins where `since` is None; what it says of what it may have forgotten)."""
+    if since is None:
+        return memory.anew(name), {}
+    camera, knows, stands = memory.recall(name, since)
+    match knows:
+        case Knows.ALL:
+            return camera, {}
+        case Knows.SOME:
+            return camera, {Kind.FRESH: ConfigRecord({"stands": max(stands, FIRST).round})}
+        case Knows.NOTHING:
+            return camera, {Kind.FRESH: ConfigRecord({"anew": True} if since > FIRST else {})}
 
 
 def _overrides(context: Context) -> tuple[str, ...]:

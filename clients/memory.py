@@ -51,6 +51,14 @@ class Knows(Enum):
     NOTHING = "nothing"
 
 
+class Recalled(NamedTuple):
+    """A camera, what it knows of its run, and after which moment it stands."""
+
+    camera: Camera
+    knows: Knows
+    stands: Moment
+
+
 _HERE: dict[tuple[int, int], dict[str, tuple[Moment, Camera]]] = {}
 """(Flower's run, node) -> the cameras this process keeps, each with the moment at which it stands."""
 
@@ -73,7 +81,7 @@ class Memory:
                 path.unlink(missing_ok=True)
         return new_camera(self.overrides, name)
 
-    def recall(self, name: str, until: Moment) -> tuple[Camera, Knows]:
+    def recall(self, name: str, until: Moment) -> Recalled:
         """A camera as it last stood, but no later than `until`; and what it knows of what it was told by then.
 
         One that stands before `until` may have lost what was told in the rounds between, or never have heard it. It
@@ -81,15 +89,16 @@ class Memory:
         whoever hears it must tell it again, however late the answer.
         """
         if name in self._here and (self._here[name][0] <= until or self.folder is None):
-            return self._here[name][1], Knows.ALL
+            stands, camera = self._here[name]
+            return Recalled(camera, Knows.ALL, stands)
         camera = new_camera(self.overrides, name)
         if self.folder is None:
             known = not self._stays and self._restore_from_context(camera, name)
-            return camera, Knows.ALL if known else Knows.NOTHING
-        stands = self._restore_from_disk(camera, name, until)
-        if stands is None:
-            return camera, Knows.NOTHING
-        return camera, Knows.ALL if stands == until or until.round == 0 else Knows.SOME
+            return Recalled(camera, Knows.ALL if known else Knows.NOTHING, until if known else START)
+        found = self._restore_from_disk(camera, name, until)
+        if found is None:
+            return Recalled(camera, Knows.NOTHING, START)
+        return Recalled(camera, Knows.ALL if found == until or until.round == 0 else Knows.SOME, found)
 
     def doubt(self, name: str) -> None:
         """A camera failed in the middle of a round: where there is a disk, go by what is written there."""

@@ -122,10 +122,13 @@ def _end_if_hung(pid: int, over: threading.Event) -> None:
 
 
 def _see_the_end_of(pid: int) -> None:
-    """Wait for the end of a process that broke off: for a moment more, its socket lets in whom it will not answer."""
-    deadline = time.monotonic() + END_SECONDS
+    """Wait for the end of a process that broke off: for a moment more, its socket lets in whom it will not answer.
+
+    Its first thread may have ended before the one that closes the socket.
+    """
+    deadline, threads = time.monotonic() + END_SECONDS, Path(f"/proc/{pid}/task")
     with suppress(OSError):  # it is gone
-        while _stat(pid)[0] not in "ZX" and time.monotonic() < deadline:
+        while (_stat(pid)[0] not in "ZX" or len(list(threads.iterdir())) > 1) and time.monotonic() < deadline:
             time.sleep(0.01)
 
 

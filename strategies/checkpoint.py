@@ -54,6 +54,7 @@ class Standing:
     greeted    views that have answered a first letter.
     told       what the exchange tells each view, once,
     owed       and the views that have not answered it yet.
+    learned    the latest round that each view has made.
     books      the ledger's, so far.
     """
 
@@ -63,6 +64,7 @@ class Standing:
     greeted: frozenset[str]
     told: Mapping[str, Record] = field(default_factory=dict)
     owed: frozenset[str] = frozenset()
+    learned: Mapping[str, int] = field(default_factory=dict)
     books: Books = field(default_factory=dict)
 
 
@@ -91,7 +93,7 @@ def keep(folder: Path, standing: Standing) -> None:
     tensors = {f"arrays:{name}": value for name, value in unpack_arrays(standing.arrays).items()}
     tensors |= _events(standing.enrolment) | _flat("told:", standing.told)
     facts = {**_facts(standing.enrolment), "ledger": standing.books, "round": standing.round}
-    facts |= {"greeted": sorted(standing.greeted), "owed": sorted(standing.owed)}
+    facts |= {"greeted": sorted(standing.greeted), "owed": sorted(standing.owed), "learned": standing.learned}
     with suppress(FileNotFoundError):
         os.replace(folder / "server.safetensors", folder / "server.before.safetensors")
     seal(folder / "server.safetensors", tensors, {"facts": json.dumps(facts)})
@@ -116,7 +118,8 @@ def last(folder: Path, rounds: int) -> Standing | None:
             told = {view: pack_weights(table) for view, table in _grouped("told:", tensors).items()}
             arrays, enrolment = pack_weights(arrays_in(tensors)), _enrolment(tensors, facts)
             greeted, owed = frozenset(facts["greeted"]), frozenset(facts["owed"])
-            return Standing(facts["round"], arrays, enrolment, greeted, told, owed, facts["ledger"])
+            learned = facts.get("learned", {})  # an older fedkd did not write it
+            return Standing(facts["round"], arrays, enrolment, greeted, told, owed, learned, facts["ledger"])
     if torn > 1:
         raise UserError(f"the server's checkpoints in {folder} are torn, both; start the run anew.")
     return None

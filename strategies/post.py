@@ -27,6 +27,8 @@ GONE = (3, 4, 5)
 
 ANEW = "its student began anew: its host remembers nothing of this run"
 
+WENT_BACK = "its student went back to round {stands}: its host has lost what it learned in {lost}"
+
 Late = list[tuple[int, Letter]]
 """Letters of a view, each with the round that it answers, in the order of rounds."""
 
@@ -54,6 +56,7 @@ class Post:
         self._late: dict[str, dict[str, Late]] = {}  # by kind of message, by view
         self._late_failures: Failures = {}
         self._forgetful: set[str] = set()
+        self._learned: dict[str, set[int]] = {}  # rounds that views have said they made
         self._pace = Pace()
 
     def ask(
@@ -131,6 +134,14 @@ class Post:
         """What views have said since to messages of this kind of earlier exchanges."""
         self.hear(grid)
         return self._late.pop(kind, {})
+
+    def learned(self) -> dict[str, int]:
+        """The latest round that each view has said it made."""
+        return {view: max(rounds) for view, rounds in sorted(self._learned.items()) if rounds}
+
+    def go_on(self, learned: Mapping[str, int]) -> None:
+        """Know what another knew of the rounds that views had made."""
+        self._learned = {view: {round} for view, round in learned.items()}
 
     def answers_due(self, view: str, kind: str, round: int, wish: str = "") -> int:
         """Answers to messages of this kind (with this wish) that may yet come; after some rounds none will."""
@@ -218,9 +229,23 @@ class Post:
             self._forgetful.add(view)
             if fresh.get("anew"):
                 add(self._late_failures, view, ANEW)
+            if lost := self._lost(view, fresh.get("stands"), sent):
+                why = WENT_BACK.format(stands=fresh["stands"], lost=", ".join(map(str, lost)))
+                add(self._late_failures, view, why)
         failed = {view: "its host's answer says nothing of it" for view in sent.views if view not in said}
         failed |= {view: said_reason(letter[Kind.FAILED]) for view, letter in said.items() if Kind.FAILED in letter}
+        if sent.trains:
+            for view in said.keys() - failed.keys():
+                self._learned.setdefault(view, set()).add(sent.round)
         return {view: letter for view, letter in said.items() if view not in failed}, failed
+
+    def _lost(self, view: str, stands: object, sent: Sent) -> list[int]:
+        """Rounds before a message that a view had made, and that its student no longer knows of; each is given once."""
+        known = self._learned.get(view, set())
+        before = sent.round if sent.trains else self._now + 1
+        lost = sorted(round for round in known if isinstance(stands, int) and stands < round < before)
+        known -= set(lost)
+        return lost
 
     def _hosts(self, views: Sequence[str]) -> dict[int, Sequence[str]]:
         if POOLED in views:  # all views are on one node

@@ -152,13 +152,14 @@ class ViewStrategy(Strategy):
 
     def standing(self, server_round: int, arrays: ArrayRecord) -> Standing:
         """How it stands after a round that left `arrays`."""
-        books = self.setting.post.ledger.books()
-        enrolment, greeted = self.setting.beginning.enrolment, frozenset(self._greeted)
-        return Standing(server_round, arrays, enrolment, greeted, books=books)
+        post, enrolment = self.setting.post, self.setting.beginning.enrolment
+        greeted, books = frozenset(self._greeted), post.ledger.books()
+        return Standing(server_round, arrays, enrolment, greeted, learned=post.learned(), books=books)
 
     def go_on(self, standing: Standing) -> None:
         """Stand as another did: Flower's first round is then the one after its last."""
         self.done, self._greeted = standing.round, set(standing.greeted)
+        self.setting.post.go_on(standing.learned)
 
     # The round (Flower counts its rounds from 1; those `done` before come on top)
 

@@ -18,7 +18,7 @@ from strategies.distil import Distil
 from strategies.enrol import Enrolment
 from strategies.ledger import Ledger
 from strategies.pace import SILENT_ROUNDS
-from strategies.post import ANEW, Post
+from strategies.post import ANEW, WENT_BACK, Post
 from strategies.roster import Roster
 from strategies.views import Setting
 
@@ -200,6 +200,31 @@ def test_a_student_that_began_anew_is_named(hosts: Hosts) -> None:
     hosts.answers(2, "v01", fresh=ConfigRecord({"anew": True}))
     run.round_of("v02", "v03")
     assert run.strategy.notes.reasons["v01"].endswith(ANEW)
+
+
+def test_a_student_that_lost_rounds_it_had_made_is_named_once(hosts: Hosts) -> None:
+    """Not one that was not there in the rounds between."""
+    run = Run(distil(), hosts)
+    run.round_of(*VIEWS)
+    run.round_of("v02", "v03")
+    run.round_of(*VIEWS, fresh=ConfigRecord({"stands": 1}))
+    assert run.strategy.notes.reasons.keys() == {"v02", "v03"}
+    assert run.strategy.notes.reasons["v02"] == WENT_BACK.format(stands=1, lost="2")
+    run.round_of(*VIEWS, fresh=ConfigRecord({"stands": 1}))
+    assert run.strategy.notes.reasons["v02"] == WENT_BACK.format(stands=1, lost="3"), "2 was said before"
+    run.round_of(*VIEWS)
+    assert not run.strategy.notes.reasons
+
+
+def test_a_student_that_lost_a_round_while_the_server_was_away_is_named(hosts: Hosts) -> None:
+    before = Run(distil(), hosts)
+    for _ in range(2):
+        before.round_of(*VIEWS)
+    strategy = distil()
+    strategy.go_on(before.strategy.standing(2, before.arrays))
+    run = Run(strategy, hosts)
+    run.round_of("v01", fresh=ConfigRecord({"stands": 1}))
+    assert run.strategy.notes.reasons["v01"] == WENT_BACK.format(stands=1, lost="2")
 
 
 def test_a_view_that_needs_long_to_enrol_takes_part_when_its_answer_comes(hosts: Hosts) -> None:

@@ -304,12 +304,12 @@ def test_a_camera_keeps_its_last_moments_and_passes_a_torn_one_by(tmp_path: Path
         digests[round] = seen.digest()
     files = sorted(kept.folder.iterdir())  # type: ignore[union-attr]
     assert len(files) == KEPT_MOMENTS
-    back, known = host(tmp_path).recall("v01", Moment(1, 4))
-    assert known is Knows.ALL and back.digest() == digests[4]
+    back, known, stands = host(tmp_path).recall("v01", Moment(1, 4))
+    assert known is Knows.ALL and stands == (1, 4) and back.digest() == digests[4]
     files[-1].write_bytes(files[-1].read_bytes()[:-9])
     with pytest.warns(Remark, match="goes back to what it remembers from before"):
-        back, known = host(tmp_path).recall("v01", Moment(1, 5))
-    assert known is Knows.SOME, "what it was told in round 5 is lost, and told again"
+        back, known, stands = host(tmp_path).recall("v01", Moment(1, 5))
+    assert known is Knows.SOME and stands == (1, 4), "what it was told in round 5 is lost, and told again"
     assert back.digest() == digests[4]
     kept.remember({"v01": back}, Moment(1, 4))
     assert [path.name for path in sorted(kept.folder.iterdir())] == [path.name for path in files[:2]]  # type: ignore[union-attr]
@@ -323,20 +323,39 @@ def test_a_run_that_goes_on_after_weeks_keeps_its_own_memory(tmp_path: Path) -> 
     for folder in (other, kept.folder):
         os.utime(folder, (0, 0))  # type: ignore[arg-type]
     kept.anew("v02")  # a view that comes late
-    assert not other.exists() and host(tmp_path).recall("v01", Moment(1, 1))[1]
+    assert not other.exists() and host(tmp_path).recall("v01", Moment(1, 1)).knows is Knows.ALL
 
 
 def test_a_camera_that_lost_its_memory_says_so_until_it_was_told_again(tmp_path: Path) -> None:
     kept = host(tmp_path, resident=True)
     kept.remember({"v01": kept.anew("v01")}, Moment(1, 1))
     memory.forget(1)
-    seen, known = host(tmp_path, resident=True).recall("v01", Moment(1, 3))
+    seen, known, _ = host(tmp_path, resident=True).recall("v01", Moment(1, 3))
     assert known is Knows.SOME, "at an exam, which tells nothing"
     kept = host(tmp_path, resident=True)
-    seen, known = kept.recall("v01", Moment(1, 3))
+    seen, known, _ = kept.recall("v01", Moment(1, 3))
     assert known is Knows.SOME, "at the train message after it"
     kept.remember({"v01": seen}, Moment(1, 4))
-    assert host(tmp_path, resident=True).recall("v01", Moment(1, 4)) == (seen, Knows.ALL)
+    assert host(tmp_path, resident=True).recall("v01", Moment(1, 4)) == (seen, Knows.ALL, (1, 4))
+
+
+def test_a_camera_whose_last_moment_is_torn_goes_back_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at(patch, 20)
+        with pytest.raises(Killed):
+            run(tmp_path, *WORDS)
+    folder = only_folder(tmp_path)
+    done = summary(folder)["rounds_done"]
+    assert done > 1
+    [moment] = folder.glob(f"checkpoint/cameras/*/v01.1-{done}.safetensors")
+    moment.write_bytes(moment.read_bytes()[:-1])
+    memory.forget(os.getpid())
+    with pytest.warns(Remark, match="v01 goes back to what it remembers from before"):
+        run_one(summary(folder)["overrides"], folder=folder)
+    why = f"its student went back to round {done - 1}: its host has lost what it learned in {done}"
+    assert summary(folder)["failures"] == [{"round": done + 1, "view": "v01", "reason": why}]
 
 
 def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(
