@@ -124,9 +124,9 @@ def _listed(listed: str) -> dict[str, Any]:
 
 
 def summary(folder: Path) -> Mapping[str, Any]:
-    """What summary.json says, if it is there."""
+    """What summary.json says, if it is there and this user may read it."""
     path = folder / "summary.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if os.access(path, os.R_OK) else {}
     return found
 
 

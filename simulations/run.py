@@ -9,6 +9,7 @@ The command line and sweeps make every run by this.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def run_one(
     try:
         build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
     except BaseException:
-        if folder.exists():
+        if os.access(folder, os.F_OK):  # a fleet's may be another user's
             goes_on = f"; fedkd run resume={folder} goes on" if cfg.resumable else ""
             print(f"{WHAT_IS_LEFT} {folder}{goes_on}", file=sys.stderr)
         raise

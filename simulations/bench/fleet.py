@@ -4,8 +4,8 @@
 
 Three hosts on emulated links that cost nothing. A phase is a message to every host and their answers; fedkd's rounds
 have one each here, but for the last, which is left out. The floor is an app that answers at once
-(`simulations.bench.floor`). Contenders follow one another, and then again, each time another one first; a ratio is
-between medians of the same repeat.
+(`simulations.bench.floor`), once with Flower's own looks for answers and once with fedkd's. Contenders follow one
+another, and then again, each time another one first; a ratio is between medians of the same repeat.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ from simulations.local import cores
 
 VIEWS = {"cam1": ["v01"], "cam2": ["v02"], "cam3": ["v03"]}
 JOB = ("data=tiny", "student=imu_tcn", "teacher=none", "speak_after=1", "speak_every=1")
-CONTENDERS = {"floor": "Flower's floor", "warm": "fedkd, warm", "cold": "fedkd, cold"}
+FLOORS = {"floor": "server", "steady": "steady_server"}
+CONTENDERS = {
+    "floor": "Flower's floor",
+    "steady": "the same, looked at twice a second",
+    "warm": "fedkd, warm",
+    "cold": "fedkd, cold",
+}
 HEADINGS = ("contender", "a phase, s", "/ floor", "phases")
 PROGRAMS = {
     "SuperLink": (SERVER, "flower-superlink"),
@@ -67,18 +73,18 @@ Memory, resident, over one run of a phase each round:
 
 def phases(fleet: Fleet, contender: str, rounds: int, folder: Path) -> list[float]:
     """Seconds of each phase of one run but the first, with which the app comes to the hosts."""
-    if contender == "floor":
-        return floor(fleet, rounds, folder)[1:]
+    if contender in FLOORS:
+        return floor(fleet, FLOORS[contender], rounds, folder)[1:]
     make_warm(fleet, contender == "warm")
     ends = watched(fleet, rounds, folder)
     return [later - earlier for earlier, later in pairwise(ends[:-1])]
 
 
-def floor(fleet: Fleet, rounds: int, folder: Path) -> list[float]:
+def floor(fleet: Fleet, server: str, rounds: int, folder: Path) -> list[float]:
     """Seconds of each phase of an app that does nothing."""
     with tempfile.TemporaryDirectory(prefix="fedkd-floor-", dir="/tmp") as scratch, fleet.network.at(SERVER):
         flower = FleetCommand(fleet.folder, Path(scratch))
-        apps = ("simulations.bench.floor:server", "simulations.bench.floor:client")
+        apps = (f"simulations.bench.floor:{server}", "simulations.bench.floor:client")
         flower("log", flower.start(str(rounds), folder, *apps), "fleet", "--stream")
     return list(map(float, json.loads((folder / "floor.json").read_text())))
 

@@ -1,6 +1,7 @@
 """An app that does nothing, in as many phases as it is told: what is left of a phase is Flower's own.
 
-The floor under a round on a fleet: SuperNodes ask for work every 3 s, and start a process for each message.
+The floor under a round on a fleet: SuperNodes ask for work every 3 s, and start a process for each message. The server
+looks for answers every 3 s too, or (`steady_server`) twice a second, as fedkd's does.
 """
 
 from __future__ import annotations
@@ -13,13 +14,25 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-server = ServerApp()
+from strategies.steady import steady
+
+server, steady_server = ServerApp(), ServerApp()
 client = ClientApp()
 
 
 @server.main()
 def main(grid: Grid, context: Context) -> None:
     """Send a message to every host, `overrides` times, one after the other; `folder`/floor.json has the seconds."""
+    _measure(grid, context)
+
+
+@steady_server.main()
+def steady_main(grid: Grid, context: Context) -> None:
+    """The same with fedkd's own looks for answers."""
+    _measure(steady(grid), context)
+
+
+def _measure(grid: Grid, context: Context) -> None:
     seconds = []
     for _ in range(int(str(context.run_config["overrides"]))):
         began = time.monotonic()

@@ -8,6 +8,7 @@ To be started on the server's machine: nobody else may start runs, and there the
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import tempfile
 import time
@@ -60,12 +61,13 @@ def run(overrides: str, folder: Path, num_views: int, *, kit: str | None) -> Non
             raise
     if not is_over(listed):
         raise UserError("the SuperLink has ended during the run; start server/superlink.sh, and run again.")
-    if folder.exists():
+    if os.access(folder, os.W_OK | os.X_OK):
         (folder / "flower.log").write_text(said, encoding="utf-8")
     elif '"finished:completed"' in listed:
         raise UserError(
-            f"the run is done, but its record is not in {folder}: it is on the server's machine, or in a /tmp that "
-            "systemd keeps apart; run there, with a results_dir elsewhere (docs/fleet.md)."
+            f"the run is done, but its record is not in {folder}, or not this user's to write: it is on the server's "
+            "machine, in a /tmp that systemd keeps apart, or of the SuperLink's user; run there, as that user, with a "
+            "results_dir elsewhere (docs/fleet.md)."
         )
     judge(summary(folder), listed, said)
 
@@ -102,8 +104,9 @@ class FleetCommand:
             listed = self.listed(run_id)
             if not is_under_way(listed):
                 return said, listed
-            if folder.exists() and not held(folder):
+            if os.access(folder, os.W_OK | os.X_OK) and not held(folder):
                 return said, self._listed_at_last(run_id)
+            time.sleep(1.0)
 
     def _listed_at_last(self, run_id: str) -> str:
         """How a run is listed of which no more is written: it may just be over."""
