@@ -184,7 +184,7 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
         if held(folder):
             print(f"fedkd: a run is at work in {folder}; waits half a minute for it to end.", file=sys.stderr)
         others = [word for word in words if not word.startswith("resume=")]
-        elsewhere = any(word.startswith("place=") for word in others)
+        elsewhere = any(word.startswith("place=") and word != f"place={summary['place']}" for word in others)
         recorded = [w for w in summary["overrides"] if not (elsewhere and w.startswith(("place=", "place.")))]
         run_one([*recorded, *others], folder=folder)
         report(read(folder), ())

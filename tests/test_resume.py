@@ -23,6 +23,7 @@ from tiny import JOB, only_folder, run, summary
 from clients import memory
 from clients.app import app as client_app
 from clients.memory import KEPT_MOMENTS, Knows, Moment
+from fedkd.config import load
 from fedkd.errors import Remark, UserError
 from fedkd.record import Record
 from fedkd.sealed import seal, unseal
@@ -217,6 +218,25 @@ def test_a_relative_path_names_the_same_run_where_the_server_works_elsewhere(
     monkeypatch.chdir(tmp_path)
     assert main(["run", "resume=killed"]) == 0
     assert ends(only_folder(tmp_path / "killed")) == calm
+
+
+@pytest.mark.parametrize(("place", "workers"), [("local", 1), ("ray", None)])
+def test_a_place_that_is_named_again_keeps_its_settings(
+    place: str, workers: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kill_at(monkeypatch, 12)
+    with pytest.raises(Killed):
+        run(tmp_path, *WORDS)
+    asked: list[str] = []
+
+    def seen(words: list[str], **_: object) -> None:
+        asked.extend(words)
+        raise Killed
+
+    monkeypatch.setattr("simulations.cli.run_one", seen)
+    with pytest.raises(Killed):
+        main(["run", f"resume={only_folder(tmp_path)}", f"place={place}"])
+    assert load(asked).place.workers == workers
 
 
 def test_a_run_that_kept_nothing_says_so(

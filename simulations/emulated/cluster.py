@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -69,14 +70,14 @@ class Cluster:
         """Machines that are in the cluster."""
         code = (
             f"import ray; ray.init('{self.address}', logging_level='ERROR', log_to_driver=False); "
-            "print(sum(n['Alive'] for n in ray.nodes()))"
+            "print('machines', sum(n['Alive'] for n in ray.nodes()))"
         )
         asked = self.network.start(
             HEAD, [sys.executable, "-c", code], env=_environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        said = asked.communicate()[0].split()
-        return int(said[-1]) if asked.returncode == 0 else 0
+        found = re.search(r"^machines (\d+)$", asked.communicate()[0], re.MULTILINE)  # Ray may have a word to say too
+        return int(found[1]) if found else 0
 
     def _start(self, name: str, apart: Sequence[str | Path], *options: str) -> None:
         command: list[str | Path] = [_RAY, "start", f"--node-ip-address={self.network.address(name)}", *options]
