@@ -16,7 +16,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from strategies.steady import steady
 
-server, steady_server = ServerApp(), ServerApp()
+server = ServerApp()
+steady_server = ServerApp()
 client = ClientApp()
 
 
