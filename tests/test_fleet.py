@@ -367,7 +367,21 @@ def test_a_host_that_is_silent_while_a_run_is_under_way_is_no_fault(busy, verdic
     assert (f"run {busy} is under way" in silent.says) is bool(busy)
 
 
+def test_a_supernode_that_was_just_started_is_waited_for(kit, monkeypatch):
+    now, came = datetime.now(UTC), {"cam1": False}
+
+    def listed(kit):
+        nodes = [Node(1, "cam1", came["cam1"], now if came["cam1"] else None), Node(2, "cam2", True, now)]
+        came["cam1"] = True
+        return nodes
+
+    monkeypatch.setattr("simulations.fleet.checks.server.nodes", listed)
+    monkeypatch.setattr("simulations.fleet.checks.server._hello", lambda kit: ({"1": ["v01"], "2": ["v02", "v03"]}, ""))
+    assert [found.ok for found in hosts(load_kit(kit / "server", "server"))] == [True, True]
+
+
 def test_every_key_that_is_not_the_kits_is_named(kit, monkeypatch):
+    monkeypatch.setattr("simulations.fleet.checks.server.ARRIVAL_SECONDS", 0)
     listed = [Node(n, name, False, None) for n, name in enumerate(("cam1", "cam2", None, None))]
     monkeypatch.setattr("simulations.fleet.checks.server.nodes", lambda kit: listed)
     strange = [found for found in hosts(load_kit(kit / "server", "server")) if "not in server/keys" in found.says]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from fedkd.errors import UserError
 from simulations.fleet.checks.finding import Finding
 from simulations.fleet.hello import HELLO, HELLO_SECONDS, MARK
 from simulations.fleet.kit import Kit
-from simulations.fleet.link import nodes
+from simulations.fleet.link import Node, nodes
 from simulations.fleet.place import FleetCommand
+
+ARRIVAL_SECONDS = 20.0
+"""For a SuperNode that was started a moment ago; a small host imports Flower for a while."""
 
 
 def authority_key(kit: Kit) -> Finding:
@@ -24,7 +28,7 @@ def authority_key(kit: Kit) -> Finding:
 def hosts(kit: Kit) -> Iterator[Finding]:
     """Each host: registered, online, and answering for its views."""
     try:
-        listed = nodes(kit)
+        listed = _arrived(kit)
     except UserError as error:
         yield Finding("hosts", False, str(error))
         return
@@ -57,6 +61,15 @@ def hosts(kit: Kit) -> Iterator[Finding]:
         if node.host is None:
             flower = f"FLWR_HOME={kit.folder.parent / 'flower-home'} flwr supernode unregister {node.id} fleet"
             yield Finding(str(node.id), False, f"is registered with a key that is not in server/keys; {flower}")
+
+
+def _arrived(kit: Kit) -> list[Node]:
+    """The hosts that the SuperLink knows, once none of them is yet to come for the first time, or after a while."""
+    deadline, listed = time.monotonic() + ARRIVAL_SECONDS, nodes(kit)
+    while any(node.last_seen is None and node.host for node in listed) and time.monotonic() < deadline:
+        time.sleep(1.0)
+        listed = nodes(kit)
+    return listed
 
 
 def _hello(kit: Kit) -> tuple[dict[str, list[str]], str]:
