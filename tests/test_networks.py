@@ -237,6 +237,26 @@ def test_a_host_whose_clock_jumps_is_shut_out_until_it_is_right(
     assert status[30, "v01"] == "ok"
 
 
+@needs_namespaces
+@pytest.mark.fleet
+@pytest.mark.slow
+@needs_a_clock
+def test_a_server_whose_clock_jumps_ahead_and_back_goes_on(network: Network, begin, kit: Path, tmp_path: Path) -> None:
+    """SuperLink and ServerApp; hosts may be taken for gone until their next sign of life."""
+    clock = Clock(tmp_path / "clock")
+    fleet = Fleet(network, kit, VIEWS, {SERVER: clock.settings})
+    fleet.start()
+    process, folder = begin(fleet, "rounds=20", "speak_after=2", "evaluate_every=10", "timeout=40", "min_views=2")
+    for round, ahead in ((2, 200), (8, 0)):
+        fleet.wait_for(lambda: rounds_done(folder) >= round, f"round {round}", 400)  # noqa: B023
+        clock.set(ahead)
+    assert process.wait(timeout=900) == 0
+    counted_once(folder(), 20)
+    status = statuses(folder())
+    assert summary(folder())["status"] == "finished"
+    assert all(status[20, view] == "ok" for view in ("v01", "v02", "v03"))
+
+
 HOLDS_BACK = """
 import sys
 from pathlib import Path
