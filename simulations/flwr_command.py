@@ -99,6 +99,11 @@ def judge(summary: Mapping[str, Any], listed: str, said: str) -> None:
     _, raised, words = flowers.get("status-details", "").partition("ServerApp failed with exception: ")
     if raised and (lines := words.splitlines()):
         raise UserError(lines[0])
+    if "No heartbeat" in flowers.get("status-details", ""):
+        raise UserError(
+            "the SuperLink ended the run, since by its clock it had heard nothing of the ServerApp for a minute: that "
+            "has died, or the server's clock has jumped."
+        )
     if reason := summary.get("reason"):
         raise UserError(reason)
     print(said, file=sys.stderr)

@@ -516,6 +516,8 @@ def test_what_became_of_a_run_is_told_by_who_knows_it_last(capsys: pytest.Captur
         judge({"status": "failed", "reason": "of last time"}, listed("finished:failed", refused), "")
     with pytest.raises(UserError, match=r"^of this time$"):
         judge({"status": "failed", "reason": "of this time"}, listed("finished:failed"), "")
+    with pytest.raises(UserError, match=r"died, or the server's clock has jumped\.$"):
+        judge({"status": "running"}, listed("finished:failed", "No heartbeat received from the task"), "")
     with pytest.raises(UserError, match="its status: unknown"):
         judge({}, "the SuperLink is gone", "all it said")
     assert "all it said" in capsys.readouterr().err
