@@ -1,24 +1,42 @@
-"""Deadlines that the server's clock does not move, and answers that are seen when they come.
+"""Deadlines that the server's clock does not move, answers that are seen when they come, and a SuperLink that stumbles.
 
 Flower 1.41's own grids count the seconds of a round by the time of day. A clock that is put right in the middle of one
 would end it at once, or prolong it by as much. And they look for answers every three seconds, so that answers wait for
 half as long on average.
+
+A SuperLink under load may answer with an error of its own (seen: status 500, as twelve hosts sent weights). Flower's
+grids raise it, which would end the run.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
+import httpx
 from flwr.app import Message
 from flwr.serverapp import Grid
+
+from fedkd.errors import reason_of, remark
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PULL_SECONDS = 0.5
 """Seconds between two looks at what has come, where the grid has no interval of its own. The SuperLink is next door."""
 
 
+STUMBLE_SECONDS = 60.0
+"""For how long a SuperLink that answers with errors of its own is asked again."""
+
+
 def steady(grid: Grid) -> Grid:
-    """The same grid, whose deadlines count by a clock that only runs forward, as those of our own grids do already."""
+    """The same grid, whose deadlines count by a clock that only runs forward, as those of our own grids do already.
+
+    What only asks is asked again where the SuperLink stumbles.
+    """
 
     def send_and_receive(messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Flower's own loop, by another clock."""
@@ -35,4 +53,24 @@ def steady(grid: Grid) -> Grid:
 
     if not getattr(grid, "complete", False):
         grid.send_and_receive = send_and_receive  # type: ignore[method-assign]
+        grid.pull_messages = _patient(grid.pull_messages)  # type: ignore[method-assign]
+        grid.get_node_ids = _patient(grid.get_node_ids)  # type: ignore[method-assign]
     return grid
+
+
+def _patient(ask: Callable[P, T]) -> Callable[P, T]:
+    """The same question, asked again for a while where the answer is an error of the server's own."""
+
+    @wraps(ask)
+    def patient(*args: P.args, **kwargs: P.kwargs) -> T:
+        deadline = time.monotonic() + STUMBLE_SECONDS
+        while True:
+            try:
+                return ask(*args, **kwargs)
+            except httpx.HTTPStatusError as error:
+                if not error.response.is_server_error or time.monotonic() > deadline:
+                    raise
+                remark(f"the SuperLink stumbled, and is asked again: {reason_of(error)}")
+            time.sleep(PULL_SECONDS)
+
+    return patient

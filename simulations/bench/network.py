@@ -129,7 +129,8 @@ def measure(fleet: TimedFleet, exchange: str, links: str, repeat: int, rounds: i
     before = fleet.network.carried()
     words = (f"strategy={exchange}", f"rounds={rounds}", f"evaluate_every={rounds}", f"data.views={len(fleet.hosts)}")
     if fleet.run(*JOB, *words, f"results_dir='{results}'", stdout=subprocess.DEVNULL):
-        raise SystemExit(f"{exchange} over {links} failed; {results} has its record.")
+        said = (fleet.folder_of(SERVER) / "superlink.log").read_text(errors="replace").splitlines()[-60:]
+        raise SystemExit("\n".join([*said, f"{exchange} over {links} failed; above are the SuperLink's last words."]))
     after = fleet.network.carried()
     sent, received = (
         statistics.mean((after[name][way] - before[name][way]) / rounds for name in fleet.hosts) for way in (0, 1)
@@ -188,6 +189,11 @@ def main() -> None:
                 for links in LINKS:
                     results = Path(scratch) / f"{exchange}-{list(LINKS).index(links)}-{repeat}"
                     measured += measure(fleet, exchange, links, repeat, asked.rounds, results)
+            keep(asked, load, measured)
+
+
+def keep(asked: argparse.Namespace, load: float, measured: Sequence[Round]) -> None:
+    """Print and write what the repeats so far have measured."""
     body = list(rows(measured))
     Console(highlight=False).print(on_screen("a round's network time", HEADINGS, body))
     adds = "; ".join(f"{exchange} {added(measured, exchange)} s" for exchange in EXCHANGES)
