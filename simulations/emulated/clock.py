@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fedkd.errors import UserError
+from fedkd.files import write_whole
 
 
 def library() -> Path | None:
@@ -37,4 +38,4 @@ class Clock:
 
     def set(self, ahead: float) -> None:
         """Let the clock be so many seconds ahead of the machine's, from now on; below 0: behind."""
-        self._file.write_text(f"{ahead:+g}")
+        write_whole(self._file, f"{ahead:+g}".encode())  # who finds half of it ends its process
