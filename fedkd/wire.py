@@ -13,7 +13,7 @@ format's header:
 | tally           | MetricRecord | each term's sum over the steps, and their count     | 8 a number                    |
 | clips           | MetricRecord | how many training clips, and teachers, a view has   | 16                            |
 | clock           | MetricRecord | seconds a round took, share of labels a view lacks  | 16                            |
-| fresh           | ConfigRecord | a view may have lost what came after a round; or all| 0, 1 or 8                     |
+| fresh           | ConfigRecord | a view may have lost what followed a round, or all  | 0, 1 or 8                     |
 | failed          | ConfigRecord | why a view could not answer                         | its length                    |
 | answers         | ArrayRecord  | at an exam: `SoftLabels` of the exam's clips        | as soft                       |
 | truth           | ArrayRecord  | at an exam: their true classes, as `EventLabels`    | as events                     |

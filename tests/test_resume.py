@@ -79,6 +79,19 @@ def kill_at(patch: pytest.MonkeyPatch, moment: float) -> None:
     patch.setattr(local, "client_app", answers_until_killed)
 
 
+def killed(results: Path, moment: int, *words: str) -> Path:
+    """The folder of a run that was killed before message number `moment`, of which no process remembers anything.
+
+    Its three views are asked to enrol, and then to train and to sit an exam in every round.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, moment)
+        with pytest.raises(Killed):
+            run(results, *WORDS, *words)
+    memory.forget(os.getpid())
+    return only_folder(results)
+
+
 @pytest.mark.parametrize(
     "variant",
     [pytest.param(name, marks=[] if name in ("distil", "fedavg") else [pytest.mark.slow]) for name in VARIANTS],
@@ -184,13 +197,8 @@ def test_a_finished_run_is_shown_and_not_run_again(capsys: pytest.CaptureFixture
     assert "is finished already" in capsys.readouterr().err and ends(folder) == before
 
 
-def test_a_run_goes_on_with_its_own_settings_only(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    kill_at(monkeypatch, 12)
-    with pytest.raises(Killed):
-        run(tmp_path, *WORDS)
-    folder = only_folder(tmp_path)
+def test_a_run_goes_on_with_its_own_settings_only(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    folder = killed(tmp_path, 12)
     assert main(["run", f"resume={folder}", "objective.teacher=0.5"]) == 2
     assert "objective.teacher differ" in capsys.readouterr().err
     assert main(["run", f"resume={folder}", "resume=elsewhere"]) == 2
@@ -203,17 +211,13 @@ def test_a_relative_path_names_the_same_run_where_the_server_works_elsewhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     calm = ends(run(tmp_path / "calm", *WORDS))
-    with monkeypatch.context() as patch:
-        kill_at(patch, 12)
-        with contextlib.suppress(Killed):
-            run(tmp_path / "killed", *WORDS)
+    killed(tmp_path / "killed", 12)
     serve = local.serve
 
     def serve_elsewhere(*arguments: Any) -> None:
         with contextlib.chdir(tmp_path / "calm"):  # as a ServerApp that a SuperLink starts
             serve(*arguments)
 
-    memory.forget(os.getpid())
     monkeypatch.setattr(local, "serve", serve_elsewhere)
     monkeypatch.chdir(tmp_path)
     assert main(["run", "resume=killed"]) == 0
@@ -224,9 +228,7 @@ def test_a_relative_path_names_the_same_run_where_the_server_works_elsewhere(
 def test_a_place_that_is_named_again_keeps_its_settings(
     place: str, workers: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kill_at(monkeypatch, 12)
-    with pytest.raises(Killed):
-        run(tmp_path, *WORDS)
+    killed(tmp_path, 12)
     asked: list[str] = []
 
     def seen(words: list[str], **_: object) -> None:
@@ -239,13 +241,8 @@ def test_a_place_that_is_named_again_keeps_its_settings(
     assert load(asked).place.workers == workers
 
 
-def test_a_run_that_kept_nothing_says_so(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    kill_at(monkeypatch, 12)
-    with pytest.raises(Killed):
-        run(tmp_path, *WORDS, "resumable=false")
-    folder = only_folder(tmp_path)
+def test_a_run_that_kept_nothing_says_so(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    folder = killed(tmp_path, 12, "resumable=false")
     assert not (folder / "checkpoint" / "cameras").exists()
     assert main(["run", f"resume={folder}"]) == 2
     assert "it ran with resumable=false" in capsys.readouterr().err
@@ -359,55 +356,34 @@ def test_a_camera_that_lost_its_memory_says_so_until_it_was_told_again(tmp_path:
     assert host(tmp_path, resident=True).recall("v01", Moment(1, 4)) == (seen, Knows.ALL, (1, 4))
 
 
-def test_a_camera_whose_last_moment_is_torn_goes_back_and_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with monkeypatch.context() as patch:
-        kill_at(patch, 20)
-        with pytest.raises(Killed):
-            run(tmp_path, *WORDS)
-    folder = only_folder(tmp_path)
+def test_a_camera_whose_last_moment_is_torn_goes_back_and_is_named(tmp_path: Path) -> None:
+    folder = killed(tmp_path, 20)
     done = summary(folder)["rounds_done"]
     assert done > 1
     [moment] = folder.glob(f"checkpoint/cameras/*/v01.1-{done}.safetensors")
     moment.write_bytes(moment.read_bytes()[:-1])
-    memory.forget(os.getpid())
     with pytest.warns(Remark, match="v01 goes back to what it remembers from before"):
         run_one(summary(folder)["overrides"], folder=folder)
     why = f"its student went back to round {done - 1}: its host has lost what it learned in {done}"
     assert summary(folder)["failures"] == [{"round": done + 1, "view": "v01", "reason": why}]
 
 
-def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_server_whose_last_checkpoint_is_torn_makes_one_more_round_again(tmp_path: Path) -> None:
     calm = ends(run(tmp_path / "calm", *WORDS))
-    with monkeypatch.context() as patch:
-        kill_at(patch, 20)  # three views, each asked to enrol, and then to train and sit an exam in every round
-        with pytest.raises(Killed):
-            run(tmp_path / "killed", *WORDS)
-    folder = only_folder(tmp_path / "killed")
+    folder = killed(tmp_path / "killed", 20)
     server = folder / "checkpoint" / "server.safetensors"
     server.write_bytes(server.read_bytes()[:-1])
-    memory.forget(os.getpid())
     with pytest.warns(Remark, match="goes back to the round before"):
         run_one(summary(folder)["overrides"], folder=folder)
     assert ends(folder) == calm
 
 
 @pytest.mark.parametrize("left", [b"", bytes(300)])
-def test_a_run_whose_table_is_lost_goes_on_and_says_so(
-    left: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_run_whose_table_is_lost_goes_on_and_says_so(left: bytes, tmp_path: Path) -> None:
     calm = summary(run(tmp_path / "calm", *WORDS))
-    with monkeypatch.context() as patch:
-        kill_at(patch, 20)
-        with pytest.raises(Killed):
-            run(tmp_path / "killed", *WORDS)
-    folder = only_folder(tmp_path / "killed")
+    folder = killed(tmp_path / "killed", 20)
     done = summary(folder)["rounds_done"]
     (folder / "rounds.csv").write_bytes(left)
-    memory.forget(os.getpid())
     with pytest.warns(Remark, match=f"rounds.csv is empty or torn: the rows of rounds 0 to {done} are lost; "):
         assert main(["run", f"resume={folder}"]) == 0
     told = summary(folder)
@@ -417,18 +393,11 @@ def test_a_run_whose_table_is_lost_goes_on_and_says_so(
     assert set(pd.read_csv(folder / "rounds.csv")["round"]) == set(range(done + 1, 5))
 
 
-def test_a_run_whose_table_an_older_fedkd_began_ends_with_the_same_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_run_whose_table_an_older_fedkd_began_ends_with_the_same_one(tmp_path: Path) -> None:
     calm = ends(run(tmp_path / "calm", *WORDS))
-    with monkeypatch.context() as patch:
-        kill_at(patch, 20)
-        with pytest.raises(Killed):
-            run(tmp_path / "killed", *WORDS)
-    folder = only_folder(tmp_path / "killed")
+    folder = killed(tmp_path / "killed", 20)
     table = pd.read_csv(folder / "rounds.csv", dtype=str)
     table.drop(columns="late").to_csv(folder / "rounds.csv", index=False)
-    memory.forget(os.getpid())
     assert main(["run", f"resume={folder}"]) == 0
     assert ends(folder) == calm
 
