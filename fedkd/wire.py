@@ -1,8 +1,8 @@
 """The border to Flower: what travels, as Flower records, and how many bytes it is.
 
 The parties meet only here. A message to a host carries one letter for each view the host serves: records under
-``"<view>/<kind>"``. Arrays travel as raw little-endian bytes, so that the ledger counts what is sent and no file
-format's header:
+``"<view>/<kind>"``. Arrays are raw little-endian bytes, and the ledger counts them and no file format's header. On their
+way those of a record are one safetensors file, since Flower asks, stores and fetches each array by requests of its own:
 
 | kind            | record       | content                                             | bytes for N events, K classes |
 |-----------------|--------------|-----------------------------------------------------|-------------------------------|
@@ -35,6 +35,8 @@ from enum import StrEnum
 
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from fedkd.types import EventLabels, SoftLabels, Tally
@@ -63,7 +65,7 @@ Record = ArrayRecord | MetricRecord | ConfigRecord
 Letter = dict[str, Record]
 """The records of one view in one message, by kind."""
 
-_RAW = "fedkd.raw"
+_RAW, _FILE = "fedkd.raw", "safetensors"
 _DTYPE = {str(dtype).removeprefix("torch."): dtype for dtype in (
     torch.float32, torch.float16, torch.float64, torch.int64, torch.int32, torch.uint32, torch.uint8, torch.bool,
 )}  # fmt: skip
@@ -190,10 +192,37 @@ def names(record: Record, name: str) -> list[str]:
     return [str(item) for item in value]
 
 
+def _as_file(record: Record) -> Record:
+    """A record whose arrays, if it has any, are one safetensors file."""
+    if not isinstance(record, ArrayRecord) or not record:
+        return record
+    file = save(unpack_arrays(record))
+    return ArrayRecord({_FILE: Array("uint8", (len(file),), _FILE, file)})
+
+
+def _from_file(record: Record) -> Record:
+    """The record that became such a file."""
+    if not isinstance(record, ArrayRecord) or not record:
+        return record
+    file = record.get(_FILE)
+    if not isinstance(file, Array) or len(record) > 1:
+        raise WireError(
+            f"expected the arrays of a record as one safetensors file, got {', '.join(sorted(record))}; is the other "
+            "side a fedkd of this version?"
+        )
+    try:
+        arrays = load(file.data)
+    except SafetensorError as error:
+        raise WireError(f"expected the arrays of a record as a safetensors file, got: {error}.") from error
+    if other := sorted(name for name, tensor in arrays.items() if tensor.dtype not in _NAME):
+        raise WireError(f"expected arrays of {', '.join(_DTYPE)}, got '{other[0]}' of {arrays[other[0]].dtype}.")
+    return pack_weights(arrays)
+
+
 def address(letters: Mapping[str, Letter], about: ConfigRecord | None = None) -> RecordDict:
     """One message's content: the letters of its views, and what concerns the message as a whole."""
     content = RecordDict(
-        {f"{view}/{kind}": record for view, letter in letters.items() for kind, record in letter.items()}
+        {f"{view}/{kind}": _as_file(record) for view, letter in letters.items() for kind, record in letter.items()}
     )
     if about is not None:
         content["about"] = about
@@ -214,5 +243,10 @@ def letters(content: RecordDict) -> dict[str, Letter]:
     for key in sorted(content):
         view, slash, kind = key.rpartition("/")
         if slash:
-            found.setdefault(view, {})[kind] = content[key]
+            found.setdefault(view, {})[kind] = _from_file(content[key])
     return found
+
+
+def bytes_of(record: Record) -> int:
+    """Bytes of a record of a message: its values and names, as Flower counts them, without the header of the file."""
+    return _from_file(record).count_bytes()

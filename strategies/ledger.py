@@ -1,6 +1,7 @@
 """Bytes that crossed the wire, by round and view: counted where they are packed and where they arrive.
 
-They are those of records' values and names, as Flower counts them; its envelope is not among them.
+They are those of records' values and names, as Flower counts them; its envelope is not among them, nor the header of
+the file that arrays travel in.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flwr.app import RecordDict
+
+from fedkd.wire import bytes_of
 
 EXAM = -1
 """The round under which the bytes of exams are kept: they measure a run and are no part of its method."""
@@ -70,5 +73,5 @@ def _by_view(round: int, views: Sequence[str], content: RecordDict) -> Mapping[t
     counted: Counter[tuple[int, str]] = Counter()
     for key, record in content.items():
         view = key.rpartition("/")[0]
-        counted[round, view if view in views else views[0]] += record.count_bytes()
+        counted[round, view if view in views else views[0]] += bytes_of(record)
     return counted

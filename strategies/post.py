@@ -222,9 +222,9 @@ class Post:
             return {}, dict.fromkeys(sent.views, _reason(reply))
         try:
             self.ledger.received(EXAM if sent.round == EXAM else self._now, sent.views, reply.content)
+            said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
         except Exception as error:
             return {}, dict.fromkeys(sent.views, nonsense(error))
-        said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
         for view, fresh in ((view, letter[Kind.FRESH]) for view, letter in said.items() if Kind.FRESH in letter):
             self._forgetful.add(view)
             if fresh.get("anew"):

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from flwr.app import Message, MetricRecord
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 from fedkd.types import Tally
 from fedkd.wire import address, letters, pack_tally
@@ -65,6 +65,14 @@ def test_a_reply_that_comes_twice_at_once_is_one_letter_and_its_bytes_count_once
     exchange = post.sort([reply, reply])
     assert exchange.letters == {"v01": letters(reply.content)["v01"]} and not exchange.failures
     assert booked(post, 1) == [size(reply)]
+
+
+def test_a_reply_whose_arrays_are_no_file_is_its_hosts_failure(post: Post, grid: Forgetful) -> None:
+    message = sent(post, grid, 1)
+    torn = Array("uint8", (3,), "safetensors", b"abc")
+    exchange = post.sort([Message(RecordDict({"v01/soft": ArrayRecord({"safetensors": torn})}), reply_to=message)])
+    assert not exchange.letters and "expected the arrays of a record" in exchange.failures["v01"]
+    assert booked(post, 1) == [0]
 
 
 def test_a_reply_that_was_taken_counts_nothing_when_it_comes_again(post: Post, grid: Forgetful) -> None:

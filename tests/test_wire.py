@@ -1,11 +1,14 @@
 """What is packed is what is unpacked, and the ledger counts its bytes."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from fedkd import wire
 from fedkd.types import EventLabels, SoftLabels, Tally
@@ -14,6 +17,7 @@ from fedkd.wire import (
     WireError,
     about,
     address,
+    bytes_of,
     letters,
     pack_events,
     pack_soft,
@@ -76,6 +80,46 @@ def test_letters_find_their_views_in_name_order() -> None:
     content = address(told, ConfigRecord({"views": ["v01", "v02"], "round": 1}))
     assert list(letters(content)) == ["v01", "v02"]
     assert about(content)["round"] == 1
+
+
+@given(st.integers(0, 2**31))
+def test_a_letter_comes_as_it_was_written_and_counts_its_values_and_names(seed: int) -> None:
+    torch.manual_seed(seed)
+    state = {"conv.weight": torch.randn(3, 2), "steps": torch.tensor(7), "none": torch.empty(0, 2), "on": torch.ones(2) > 0}
+    letter = {
+        "weights": pack_weights(state), "soft": SOFT, "events": pack_events(EventLabels(*torch.ones(2, 1).long())),
+        "tally": pack_tally(Tally(2)), "teacher": pack_weights(state, half=True),
+    }  # fmt: skip
+    content = address({"v/01": letter})
+    assert letters(content) == {"v/01": letter}
+    assert {key: bytes_of(record) for key, record in content.items()} == {
+        f"v/01/{kind}": record.count_bytes() for kind, record in letter.items()
+    }
+
+
+def test_however_many_arrays_a_record_has_they_are_one_on_their_way() -> None:
+    content = address({"v01": {"weights": pack_weights({str(n): torch.ones(n) for n in range(40)})}})
+    assert len(content["v01/weights"]) == 1
+
+
+def _file(data: bytes) -> ArrayRecord:
+    return ArrayRecord({"safetensors": Array("uint8", (len(data),), "safetensors", data)})
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        (_file(save({"w": torch.ones(2)})[:-1]), "as a safetensors file, got"),
+        (_file(pickle.dumps({"w": 1})), "as a safetensors file, got"),
+        (_file(save({"w": torch.ones(2, dtype=torch.bfloat16)})), "got 'w' of torch.bfloat16"),
+        (pack_weights({"w": torch.ones(2), "b": torch.ones(2)}), "one safetensors file, got b, w"),
+        (ArrayRecord({**_file(save({})), "w": Array("uint8", (1,), "x", b"0")}), "got safetensors, w"),
+    ],
+    ids=["truncated", "a pickle", "numbers of another type", "without a file", "more beside the file"],
+)
+def test_what_is_no_file_of_arrays_is_refused_in_a_sentence(record: ArrayRecord, sentence: str) -> None:
+    with pytest.raises(WireError, match=sentence):
+        letters(RecordDict({"v01/weights": record}))
 
 
 SOFT = pack_soft(SoftLabels(torch.tensor([1]), torch.tensor([[0.5, 0.5]]), torch.ones(1)))
