@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flwr.app import RecordDict
+from flwr.app import ConfigRecord
 
-from fedkd.wire import bytes_of
+from fedkd.wire import Letter
 
 EXAM = -1
 """The round under which the bytes of exams are kept: they measure a run and are no part of its method."""
@@ -32,13 +32,16 @@ class Ledger:
         self._up: Counter[tuple[int, str]] = Counter()
         self._down: Counter[tuple[int, str]] = Counter()
 
-    def sent(self, round: int, views: Sequence[str], content: RecordDict) -> None:
-        """A message went to the host of `views`."""
-        self._down.update(_by_view(round, views, content))
+    def sent(self, round: int, letters: Mapping[str, Letter], about: ConfigRecord) -> None:
+        """A message went to the host of these views; what concerns all of it counts for the first of them."""
+        self._down.update({(round, view): _size(letter) for view, letter in letters.items() if letter})
+        self._down[round, next(iter(letters))] += about.count_bytes()
 
-    def received(self, round: int, views: Sequence[str], content: RecordDict) -> None:
-        """An answer of the host of `views` came in."""
-        self._up.update(_by_view(round, views, content))
+    def received(self, round: int, views: Sequence[str], letters: Mapping[str, Letter]) -> None:
+        """An answer of the host of `views` came in; letters of no view of its count for the first of them."""
+        sizes = [(view if view in views else views[0], _size(letter)) for view, letter in letters.items()]
+        for view, size in sizes:
+            self._up[round, view] += size
 
     def books(self) -> Books:
         """All that was counted so far."""
@@ -68,10 +71,5 @@ class Ledger:
         return sum(n for side in (self._up, self._down) for (round, _), n in side.items() if round == EXAM)
 
 
-def _by_view(round: int, views: Sequence[str], content: RecordDict) -> Mapping[tuple[int, str], int]:
-    """Bytes of a message by view; what is of none of `views` alone counts for the first of them."""
-    counted: Counter[tuple[int, str]] = Counter()
-    for key, record in content.items():
-        view = key.rpartition("/")[0]
-        counted[round, view if view in views else views[0]] += bytes_of(record)
-    return counted
+def _size(letter: Letter) -> int:
+    return sum(record.count_bytes() for record in letter.values())

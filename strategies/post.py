@@ -196,13 +196,15 @@ class Post:
                 held |= dict.fromkeys(served, earlier)
                 continue
             letters_told = {view: self._told[view] for view in served}
-            about = self._about(served)
-            content = address(letters_told, ConfigRecord({"views": list(served), **about}))
-            self.ledger.sent(self._round, served, content)
-            message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
+            asks = self._about(served)
+            about = ConfigRecord({"views": list(served), **asks})
+            self.ledger.sent(self._round, letters_told, about)
+            message = Message(
+                address(letters_told, about), node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}"
+            )
             written.append(message)
             asked += served
-            self._waiting.append(self._sent(message, served, _wishes(about)))
+            self._waiting.append(self._sent(message, served, _wishes(asks)))
         self.exchange = self.exchange.written(asked, held)
         self.roster.lag.wrote(written)
         return written
@@ -221,10 +223,11 @@ class Post:
         if reply.has_error():
             return {}, dict.fromkeys(sent.views, _reason(reply))
         try:
-            self.ledger.received(EXAM if sent.round == EXAM else self._now, sent.views, reply.content)
-            said = {view: letter for view, letter in letters(reply.content).items() if view in sent.views}
+            came = letters(reply.content)
+            self.ledger.received(EXAM if sent.round == EXAM else self._now, sent.views, came)
         except Exception as error:
             return {}, dict.fromkeys(sent.views, nonsense(error))
+        said = {view: letter for view, letter in came.items() if view in sent.views}
         for view, fresh in ((view, letter[Kind.FRESH]) for view, letter in said.items() if Kind.FRESH in letter):
             self._forgetful.add(view)
             if fresh.get("anew"):

@@ -52,7 +52,7 @@ def answer(message: Message) -> Message:
 
 
 def size(reply: Message) -> int:
-    return sum(record.count_bytes() for record in reply.content.values())
+    return sum(record.count_bytes() for letter in letters(reply.content).values() for record in letter.values())
 
 
 def booked(post: Post, *rounds: int) -> list[int]:
@@ -71,7 +71,7 @@ def test_a_reply_whose_arrays_are_no_file_is_its_hosts_failure(post: Post, grid:
     message = sent(post, grid, 1)
     torn = Array("uint8", (3,), "safetensors", b"abc")
     exchange = post.sort([Message(RecordDict({"v01/soft": ArrayRecord({"safetensors": torn})}), reply_to=message)])
-    assert not exchange.letters and "expected the arrays of a record" in exchange.failures["v01"]
+    assert not exchange.letters and "expected a safetensors file" in exchange.failures["v01"]
     assert booked(post, 1) == [0]
 
 

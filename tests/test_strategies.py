@@ -143,11 +143,12 @@ def test_the_ledger_counts_every_byte_once() -> None:
     ledger = Ledger()
     record = pack_soft(soft([1, 2], [0.5, 0.5]))
     whole = ConfigRecord({"views": ["v01", "v02"], "round": 1})
-    content = address({"v01": {"soft": record}, "v02": {"soft": record}}, whole)
-    ledger.sent(1, ["v01", "v02"], content)
-    everything = 2 * record.count_bytes() + whole.count_bytes()
-    assert ledger.totals() == (0, everything)
-    assert ledger.of(1, "v01")[1] + ledger.of(1, "v02")[1] == everything
+    letters = {"v01": {"soft": record}, "v02": {"soft": record}}
+    ledger.sent(1, letters, whole)
+    ledger.received(1, ["v01", "v02"], letters | {"v09": {"soft": record}})
+    size = record.count_bytes()
+    assert ledger.of(1, "v01") == (2 * size, size + whole.count_bytes()) and ledger.of(1, "v02") == (size, size)
+    assert ledger.totals() == (3 * size, 2 * size + whole.count_bytes())
 
 
 @pytest.mark.parametrize("about", [{}, {"views": ["v01"]}, {"views": 1}])
@@ -155,10 +156,9 @@ def test_what_a_reply_says_of_itself_is_not_gone_by(about: dict) -> None:
     post = Post(Roster({"v01": 1, "v02": 2}), Ledger(), RUN)
     one, two = post.send(nowhere(), "train", 1, {"v01": {}, "v02": {}}, {"round": 1})
     stamp(one), stamp(two)
-    content = address({"v02": DONE, "v09": DONE}, ConfigRecord(about))
-    post.sort([Message(content, reply_to=two)])
+    post.sort([Message(address({"v02": DONE}, ConfigRecord(about)), reply_to=two)])
     assert list(post.exchange.letters) == ["v02"]
-    assert post.ledger.of(1, "v02")[0] == sum(record.count_bytes() for record in content.values())
+    assert post.ledger.of(1, "v02")[0] == sum(record.count_bytes() for record in DONE.values())
 
 
 @pytest.mark.parametrize("reason", ["", []])

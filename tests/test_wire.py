@@ -17,7 +17,6 @@ from fedkd.wire import (
     WireError,
     about,
     address,
-    bytes_of,
     letters,
     pack_events,
     pack_soft,
@@ -83,18 +82,19 @@ def test_letters_find_their_views_in_name_order() -> None:
 
 
 @given(st.integers(0, 2**31))
-def test_a_letter_comes_as_it_was_written_and_counts_its_values_and_names(seed: int) -> None:
+def test_a_letter_comes_as_it_was_written(seed: int) -> None:
     torch.manual_seed(seed)
-    state = {"conv.weight": torch.randn(3, 2), "steps": torch.tensor(7), "none": torch.empty(0, 2), "on": torch.ones(2) > 0}
+    state = {
+        "conv.weight": torch.randn(3, 2),
+        "steps": torch.tensor(7),
+        "none": torch.empty(0, 2),
+        "on": torch.ones(2) > 0,
+    }
     letter = {
         "weights": pack_weights(state), "soft": SOFT, "events": pack_events(EventLabels(*torch.ones(2, 1).long())),
         "tally": pack_tally(Tally(2)), "teacher": pack_weights(state, half=True),
     }  # fmt: skip
-    content = address({"v/01": letter})
-    assert letters(content) == {"v/01": letter}
-    assert {key: bytes_of(record) for key, record in content.items()} == {
-        f"v/01/{kind}": record.count_bytes() for kind, record in letter.items()
-    }
+    assert letters(address({"v/01": letter})) == {"v/01": letter}
 
 
 def test_however_many_arrays_a_record_has_they_are_one_on_their_way() -> None:
@@ -109,9 +109,9 @@ def _file(data: bytes) -> ArrayRecord:
 @pytest.mark.parametrize(
     ("record", "sentence"),
     [
-        (_file(save({"w": torch.ones(2)})[:-1]), "as a safetensors file, got"),
-        (_file(pickle.dumps({"w": 1})), "as a safetensors file, got"),
-        (_file(save({"w": torch.ones(2, dtype=torch.bfloat16)})), "got 'w' of torch.bfloat16"),
+        (_file(save({"w": torch.ones(2)})[:-1]), "a safetensors file of arrays that numpy can read, got"),
+        (_file(pickle.dumps({"w": 1})), "a safetensors file of arrays that numpy can read, got"),
+        (_file(save({"w": torch.ones(2, dtype=torch.bfloat16)})), "numpy can read, got: 'BF16'"),
         (pack_weights({"w": torch.ones(2), "b": torch.ones(2)}), "one safetensors file, got b, w"),
         (ArrayRecord({**_file(save({})), "w": Array("uint8", (1,), "x", b"0")}), "got safetensors, w"),
     ],
