@@ -214,9 +214,7 @@ def _from_file(record: Record) -> Record:
     try:
         arrays = load(file.data)
     except (SafetensorError, KeyError) as error:  # a KeyError is a type of number that numpy has not
-        raise WireError(
-            f"expected a record's arrays as a safetensors file that numpy can read, got: {error}."
-        ) from error
+        raise WireError(f"expected a safetensors file of arrays that numpy can read, got: {error}.") from error
     return ArrayRecord({name: Array(str(a.dtype), a.shape, _RAW, a.tobytes()) for name, a in arrays.items()})
 
 
