@@ -218,10 +218,19 @@ def _from_file(record: Record) -> Record:
     return ArrayRecord({name: Array(str(a.dtype), a.shape, _RAW, a.tobytes()) for name, a in arrays.items()})
 
 
-def address(letters: Mapping[str, Letter], about: ConfigRecord | None = None) -> RecordDict:
-    """One message's content: the letters of its views, and what concerns the message as a whole."""
+def address(
+    letters: Mapping[str, Letter], about: ConfigRecord | None = None, files: dict[int, Record] | None = None
+) -> RecordDict:
+    """One message's content: the letters of its views, and what concerns the message as a whole.
+
+    files  records of earlier messages as they travel, by `id`: what several messages tell is packed, and kept, once.
+    """
+    files = {} if files is None else files
+    for record in (record for letter in letters.values() for record in letter.values()):
+        if id(record) not in files:
+            files[id(record)] = _as_file(record)
     content = RecordDict(
-        {f"{view}/{kind}": _as_file(record) for view, letter in letters.items() for kind, record in letter.items()}
+        {f"{view}/{kind}": files[id(record)] for view, letter in letters.items() for kind, record in letter.items()}
     )
     if about is not None:
         content["about"] = about

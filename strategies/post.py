@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from fedkd.data.pool import POOLED
-from fedkd.wire import Kind, Letter, address, letters
+from fedkd.wire import Kind, Letter, Record, address, letters
 from strategies.answers import nonsense
 from strategies.exchange import Exchange
 from strategies.failures import Failures, add, late_reason, said_reason
@@ -48,6 +48,7 @@ class Post:
         self.exchange = Exchange()
         self._kind, self._round, self._now = "", 0, 0  # an exam has no round of its own; it is always in one
         self._told: Mapping[str, Letter] = {}
+        self._files: dict[int, Record] = {}
         self._asked: Mapping[str, bool | int | str] = {}
         self._wished: Mapping[str, Mapping[str, bool]] = {}
         self._numbers = count(1)
@@ -93,6 +94,7 @@ class Post:
         self._now = max(self._now, round)
         self.hear(grid)
         self._kind, self._round, self._told, self._asked, self._wished = kind, round, told, asked, wished or {}
+        self._files = {}
         self.exchange, self._waiting = Exchange.among(told), []
         written = self._write(list(told))
         pairs = self.roster.lag.bring_into_step(grid)
@@ -199,9 +201,8 @@ class Post:
             asks = self._about(served)
             about = ConfigRecord({"views": list(served), **asks})
             self.ledger.sent(self._round, letters_told, about)
-            message = Message(
-                address(letters_told, about), node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}"
-            )
+            content = address(letters_told, about, self._files)
+            message = Message(content, node, self._kind, group_id=f"{self.run}/{max(self._round, 0)}")
             written.append(message)
             asked += served
             self._waiting.append(self._sent(message, served, _wishes(asks)))

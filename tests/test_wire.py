@@ -14,6 +14,7 @@ from fedkd import wire
 from fedkd.types import EventLabels, SoftLabels, Tally
 from fedkd.wire import (
     Kind,
+    Record,
     WireError,
     about,
     address,
@@ -100,6 +101,12 @@ def test_a_letter_comes_as_it_was_written(seed: int) -> None:
 def test_however_many_arrays_a_record_has_they_are_one_on_their_way() -> None:
     content = address({"v01": {"weights": pack_weights({str(n): torch.ones(n) for n in range(40)})}})
     assert len(content["v01/weights"]) == 1
+
+
+def test_what_several_messages_tell_is_kept_once() -> None:
+    files: dict[int, Record] = {}
+    one, two = (address({view: {"soft": SOFT}}, files=files) for view in ("v01", "v02"))
+    assert one["v01/soft"] is two["v02/soft"]
 
 
 def _file(data: bytes) -> ArrayRecord:
