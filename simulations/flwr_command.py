@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,11 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     """The environment for Flower's programs: its home, quiet, and a PATH by which they find one another."""
     path = f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, **QUIET, "PYTHONUNBUFFERED": "1", "FLWR_HOME": str(home), "PATH": path, **more}
+
+
+def by_hand(home: str | Path, *words: object) -> str:
+    """The same command of Flower's for a person to type, who calls out no more than we do."""
+    return f"FLWR_HOME={shlex.quote(str(home))} FLWR_DISABLE_UPDATE_CHECK=1 flwr {' '.join(map(str, words))}"
 
 
 def flwr(*arguments: str | Path, cwd: Path, env: Mapping[str, str]) -> str:

@@ -5,7 +5,8 @@ would end it at once, or prolong it by as much. And they look for answers every 
 half as long on average.
 
 A SuperLink under load may answer with an error of its own (seen: status 500, as twelve hosts sent weights). Flower's
-grids raise it, which would end the run.
+grids raise it, which would end the run. And they raise where an answer's bytes are none of Flower's, which takes a host
+that was tampered with.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import ParamSpec, TypeVar
 import httpx
 from flwr.app import Message
 from flwr.serverapp import Grid
+from google.protobuf.message import DecodeError
 
 from fedkd.errors import reason_of, remark
 
@@ -30,6 +32,9 @@ PULL_SECONDS = 0.5
 
 STUMBLE_SECONDS = 60.0
 """For how long a SuperLink that answers with errors of its own is asked again."""
+
+HANDED_OUT = ("PullObject", "ConfirmMessageReceived")
+"""What of a look follows on the list of answers, which the SuperLink hands out once: each is asked again by itself."""
 
 
 def steady(grid: Grid) -> Grid:
@@ -53,7 +58,10 @@ def steady(grid: Grid) -> Grid:
 
     if not getattr(grid, "complete", False):
         grid.send_and_receive = send_and_receive  # type: ignore[method-assign]
-        grid.pull_messages = _patient(grid.pull_messages)  # type: ignore[method-assign]
+        if (link := getattr(grid, "_runtime_client", None)) is not None:  # of Flower's grid over HTTP
+            for name in HANDED_OUT:
+                setattr(link, name, _patient(getattr(link, name)))
+        grid.pull_messages = _unshaken(_patient(grid.pull_messages))  # type: ignore[method-assign]
         grid.get_node_ids = _patient(grid.get_node_ids)  # type: ignore[method-assign]
     return grid
 
@@ -74,3 +82,17 @@ def _patient(ask: Callable[P, T]) -> Callable[P, T]:
             time.sleep(PULL_SECONDS)
 
     return patient
+
+
+def _unshaken(look: Callable[P, Iterable[Message]]) -> Callable[P, Iterable[Message]]:
+    """The same look for answers; one that cannot be read is lost, with those that came beside it, and ends no run."""
+
+    @wraps(look)
+    def unshaken(*args: P.args, **kwargs: P.kwargs) -> Iterable[Message]:
+        try:
+            return look(*args, **kwargs)
+        except (DecodeError, ValueError, TypeError, LookupError) as error:
+            remark(f"answers were lost, as one of them is none of Flower's: {reason_of(error)}")
+            return []
+
+    return unshaken

@@ -21,7 +21,7 @@ from fedkd.record import Record
 from simulations.cli import main
 from simulations.fleet import certificates, place
 from simulations.fleet.certificates import days_left, names_of, read_certificate
-from simulations.fleet.checks.host import admission
+from simulations.fleet.checks.host import _places, admission
 from simulations.fleet.checks.machine import _counts, disk
 from simulations.fleet.checks.network import _clock
 from simulations.fleet.checks.server import hosts
@@ -96,6 +96,35 @@ def test_openssl_accepts_the_certificate_under_strict_rules(kit):
          "-CAfile", kit / "ca" / "ca.crt", kit / "server" / "server.crt"],
         check=True, capture_output=True,
     )  # fmt: skip
+
+
+def test_no_checkout_takes_the_kit_in(kit):
+    if not shutil.which("git"):
+        pytest.skip("no git here")
+    subprocess.run(["git", "init", "--quiet", kit.parent], check=True)
+    said = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"], cwd=kit.parent, capture_output=True, text=True, check=True
+    )
+    assert not said.stdout
+
+
+def test_whose_the_kit_is_not_neither_makes_it_anew_nor_is_believed(kit, monkeypatch, capsys):
+    owner = kit.stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    with pytest.raises(UserError, match=rf"owner of .*, user {owner}, .* got user {owner + 1}; .*sudo -u '#{owner}'"):
+        list(init(kit, None, ["cam3=v04"]))
+    assert len(load_kit(kit, "fleet").hosts) == 2
+    assert main(["fleet", "check", str(kit / "hosts" / "cam1")]) == 1
+    assert re.search(rf"WRONG user +{owner + 1} asks, the folder is {owner}'s", capsys.readouterr().out)
+
+
+def test_a_folder_that_cannot_be_read_is_said_to_be_anothers(kit, monkeypatch):
+    def shut(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_text", shut)
+    with pytest.raises(UserError, match="for its owner alone; ask as the user that it belongs to"):
+        load_kit(kit, "fleet")
 
 
 def test_again_adds_hosts_and_keeps_what_is_secret_or_changed(kit):
@@ -343,6 +372,17 @@ def test_check_names_every_fault_of_a_host_that_reaches_nobody(kit, capsys):
     assert re.search(r"ok +data v01 +24 clips", said)
 
 
+def test_check_looks_for_prepared_clips_where_the_supernode_will(kit, tmp_path, capsys):
+    host = kit / "hosts" / "cam1"
+    with (host / "environment").open("a") as file:
+        file.write(f"FEDKD_DATA={tmp_path}\nFEDKD_PREPARED={tmp_path}/prepared\n")
+    settings = read_environment(host)
+    assert _places(settings, ["data=tiny"]) == [f"data_dir='{tmp_path}'"]
+    assert _places(settings, ["data=hmdb51"])[1] == f"data.prepared_dir='{tmp_path}/prepared'"
+    assert main(["fleet", "check", str(host), "data=hmdb51"]) == 1
+    assert re.search("WRONG data v01", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(("left", "said"), [(None, "cannot be read .*copy it"), ("A=1\n", "lacks .*PORT; add it")])
 def test_check_goes_on_without_an_environment(left, said, kit, capsys):
     for folder in (kit / "hosts" / "cam1", kit / "server"):
@@ -483,7 +523,7 @@ def test_a_run_that_was_not_stopped_is_named_with_the_command_that_stops_it(stat
         flower.stop("17")
     assert [str(remark.message) for remark in said] == [
         "run 17 may go on on the fleet, since it was not stopped (Run 17 couldn't be stopped): "
-        f"FLWR_HOME='{tmp_path / 'my kit' / 'flower-home'}' flwr stop 17 fleet"
+        f"FLWR_HOME='{tmp_path / 'my kit' / 'flower-home'}' FLWR_DISABLE_UPDATE_CHECK=1 flwr stop 17 fleet"
     ] * remarked
 
 

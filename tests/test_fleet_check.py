@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from simulations.fleet import gate
 from simulations.fleet.certificates import make_server_certificate
 from simulations.fleet.checks import network as checks
 from simulations.fleet.checks.network import network
-from simulations.fleet.kit import load_kit
+from simulations.fleet.kit import Kit, load_kit
 from simulations.fleet.make import init
 from simulations.processes import free_port
 
@@ -66,6 +67,16 @@ def test_what_lies_behind_the_gate_is_told_apart_from_the_gate(kit):
     assert down["port"].ok and down["TLS"].ok and down["SuperLink"].ok is False and down["gate"].ok is None
     with answering(kit, app(True, 200)):
         assert found(kit)["gate"].says.startswith("anybody may start runs")
+
+
+def test_a_superlink_that_is_open_beside_the_gate_is_found(kit, monkeypatch):
+    monkeypatch.setattr(Kit, "is_local", False)
+    asked, own = replace(kit, server="127.0.0.2"), f"port {kit.link_port}"
+    assert found(asked)[own].ok
+    with socket.create_server(("127.0.0.1", kit.link_port)):
+        assert found(asked)[own].ok, "it is on the loopback alone"
+    with socket.create_server(("0.0.0.0", kit.link_port)):
+        assert str(found(asked)[own]).endswith("nothing but the gate may be open at 127.0.0.2")
 
 
 def test_a_gate_that_does_not_answer_is_a_finding(kit, monkeypatch):

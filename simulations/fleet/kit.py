@@ -63,11 +63,14 @@ class Kit:
     @property
     def listens_on(self) -> str:
         """The interface of the gate: all of them, or the loopback where that is what the server is called."""
-        if self.server == "localhost":
-            return "127.0.0.1"
-        if _is_ip(self.server) and ipaddress.ip_address(self.server).is_loopback:
-            return self.server
+        if self.is_local:
+            return "127.0.0.1" if self.server == "localhost" else self.server
         return "::" if ":" in self.server else "0.0.0.0"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is called by its loopback: a fleet of one machine."""
+        return self.server == "localhost" or (_is_ip(self.server) and ipaddress.ip_address(self.server).is_loopback)
 
     def save(self) -> None:
         """Write kit.json."""
@@ -84,6 +87,8 @@ def load_kit(folder: str | Path, *roles: str) -> Kit:
         kit = Kit(folder=folder, hosts=hosts, **content)
     except FileNotFoundError as error:
         raise UserError(f"expected a kit.json in {folder}, found none; make a kit with fedkd fleet init.") from error
+    except PermissionError as error:
+        raise UserError(f"{folder} is for its owner alone; ask as the user that it belongs to (sudo -u).") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"expected a whole kit.json in {folder}, but: {error}; make it anew, fedkd fleet init."

@@ -9,6 +9,7 @@ FOLDER/flower-home/         Flower's config, for whoever starts runs on the serv
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -54,9 +55,13 @@ def init(
     """
     if not 0 < days < AUTHORITY_DAYS:
         raise UserError(f"expected days above 0 and below the authority's {AUTHORITY_DAYS}, got {days:g}.")
-    kit = _planned(folder.expanduser().absolute(), server, hosts, drop, link_port)
+    folder = folder.expanduser().absolute()
+    with writing_to(folder):
+        _refuse_a_stranger(folder)
+    kit = _planned(folder, server, hosts, drop, link_port)
     with writing_to(kit.folder):
         kit.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(kit.folder, {".gitignore": "*\n"})  # private keys, in whatever checkout the folder may lie
         for name in ("ca", "server", "server/keys", "hosts"):
             (kit.folder / name).mkdir(exist_ok=True, mode=0o700)
         for name in drop:
@@ -67,6 +72,17 @@ def init(
             yield from _host(kit, host, programs)
         _write(kit.folder / "flower-home", {"config.toml": flower_config(kit)})
         kit.save()
+
+
+def _refuse_a_stranger(folder: Path) -> None:
+    """What another user makes anew, its owner cannot read: not even root may."""
+    with suppress(FileNotFoundError):
+        owner = folder.stat().st_uid
+        if owner != os.geteuid():
+            raise UserError(
+                f"expected to be run by the owner of {folder}, user {owner}, since what it makes is for its maker "
+                f"alone, got user {os.geteuid()}; run it as that one (sudo -u '#{owner}')."
+            )
 
 
 def _planned(folder: Path, server: str | None, hosts: Sequence[str], drop: Sequence[str], link_port: int | None) -> Kit:

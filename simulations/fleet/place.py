@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from fedkd.errors import UserError, remark
 from fedkd.files import held, write_whole
 from simulations.fleet.kit import load_kit
 from simulations.flwr_command import (
+    by_hand,
     environment,
     flwr,
     is_over,
@@ -131,7 +131,7 @@ class FleetCommand:
         said = self("stop", run_id, "fleet", "--format", "json")
         answer = _json(said)
         if not answer.get("success") and not is_over(self.listed(run_id)):
-            command = f"FLWR_HOME={shlex.quote(self._environment['FLWR_HOME'])} flwr stop {run_id} fleet"
+            command = by_hand(self._environment["FLWR_HOME"], "stop", run_id, "fleet")
             remark(f"run {run_id} may go on on the fleet, since it was not stopped ({_why(answer, said)}): {command}")
 
     def runs(self, *which: str) -> list[dict[str, Any]]:

@@ -25,6 +25,9 @@ _ENVIRONMENT = """\
 FEDKD_PROGRAMS={programs}
 # Where recordings lie:
 FEDKD_DATA={data}
+# Where `fedkd data prepare` keeps what it has read; else .cache/fedkd in the home of whoever runs. A container sees
+# only what lies below FEDKD_DATA:
+# FEDKD_PREPARED={data}/prepared
 # What is kept between starts; else what systemd gives, or state/ beside this file:
 # FEDKD_STATE=/var/lib/fedkd/{name}
 {more}{quiet}
@@ -130,7 +133,7 @@ services:
   supernode:
     image: ${{FEDKD_IMAGE:-fedkd:{version}}}
     command: ["sh", "/kit/supernode.sh"]
-    user: ${{FEDKD_USER:-1000:1000}}  # must be able to read key, and to write state
+    user: ${{FEDKD_USER:-1000:1000}}  # must be able to read key, and to write state, which must be there
     init: true  # reaps warm processes, whose parent ends long before them
     environment:
       FEDKD_STATE: /state

@@ -52,8 +52,7 @@ def recordings(kit: Kit, settings: Mapping[str, str], overrides: Sequence[str]) 
     if not overrides:
         yield Finding("data", None, "name the data set to look for its recordings: fedkd fleet check FOLDER data=NAME")
         return
-    where = [f"data_dir='{settings['FEDKD_DATA']}'"] if "FEDKD_DATA" in settings else []
-    cfg = load([*where, *overrides])
+    cfg = load([*_places(settings, overrides), *overrides])
     data = build(cfg.data)
     for view in kit.hosts[0].views:
         try:
@@ -66,3 +65,11 @@ def recordings(kit: Kit, settings: Mapping[str, str], overrides: Sequence[str]) 
             yield Finding(
                 f"data {view}", True, f"{len(recorded.train)} clips to train on, {len(recorded.test)} to test"
             )
+
+
+def _places(settings: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
+    """Where the SuperNode will look for recordings, and for prepared clips where the data has some."""
+    where = [f"data_dir='{settings['FEDKD_DATA']}'"] if "FEDKD_DATA" in settings else []
+    if "FEDKD_PREPARED" in settings and "prepared_dir" in load([*where, *overrides]).data:
+        where.append(f"data.prepared_dir='{settings['FEDKD_PREPARED']}'")
+    return where

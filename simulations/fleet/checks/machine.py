@@ -33,6 +33,13 @@ def _counts(name: str, text: str) -> str:
     return text.rpartition(".")[0] if name == "python" else text.partition("+")[0]
 
 
+def user(kit: Kit) -> Finding:
+    """Whoever runs the scripts, whose permissions count: another user's may be more, as root's, or less."""
+    owner, here = kit.folder.stat().st_uid, os.geteuid()
+    says = f"is the folder's, {here}" if owner == here else f"{here} asks, the folder is {owner}'s; sudo -u '#{owner}'"
+    return Finding("user", owner == here, says)
+
+
 def environment(kit: Kit) -> Generator[Finding, None, dict[str, str]]:
     """The settings of this machine, as far as they are there."""
     asked = ("FEDKD_PROGRAMS", "FEDKD_DATA", "FEDKD_PORT") if kit.role == "host" else ("FEDKD_PROGRAMS",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Generator
@@ -16,6 +17,8 @@ from simulations.fleet.kit import Kit
 
 TIMEOUT = 10.0
 """Seconds for an answer."""
+
+_A_MOMENT = 3.0  # seconds for a connection that should be refused; a firewall may say nothing
 
 _SOON = 14  # days before a certificate's end
 _LATE = 3  # seconds; Flower refuses a host that is 5 s ahead of the server, or 305 s behind
@@ -34,6 +37,8 @@ def network(kit: Kit) -> Generator[Finding, None, bool]:
         reached = yield from _server(kit, client)
         if kit.role == "server":
             yield _gate(client) if reached else Finding("gate", None, "it is not reached")
+    if not kit.is_local:
+        yield _beside_the_gate(kit)
     return reached
 
 
@@ -116,3 +121,15 @@ def _gate(client: httpx.Client) -> Finding:
     shut = answer.status_code == httpx.codes.NOT_FOUND
     says = "hosts alone may pass" if shut else "anybody may start runs: let nothing but server/gate.sh face the network"
     return Finding("gate", shut, says)
+
+
+def _beside_the_gate(kit: Kit) -> Finding:
+    """Can the SuperLink's own port be reached by the server's name? A door beside the gate lets everybody in."""
+    what = f"port {kit.link_port}"
+    try:
+        with socket.create_connection((kit.server, kit.link_port), timeout=_A_MOMENT):
+            pass
+    except OSError:
+        return Finding(what, True, "the SuperLink's own is shut from here")
+    says = f"anybody may start runs if that is the SuperLink: nothing but the gate may be open at {kit.server}"
+    return Finding(what, False, says)

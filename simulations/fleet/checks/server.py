@@ -14,6 +14,7 @@ from simulations.fleet.hello import HELLO, HELLO_SECONDS, MARK
 from simulations.fleet.kit import Kit
 from simulations.fleet.link import Node, nodes
 from simulations.fleet.place import FleetCommand
+from simulations.flwr_command import by_hand
 
 ARRIVAL_SECONDS = 20.0
 """For a SuperNode that was started a moment ago; a small host imports Flower for a while."""
@@ -59,8 +60,8 @@ def hosts(kit: Kit) -> Iterator[Finding]:
             yield Finding(host.name, True, f"answered a message, for {', '.join(host.views)}")
     for node in listed:
         if node.host is None:
-            flower = f"FLWR_HOME={kit.folder.parent / 'flower-home'} flwr supernode unregister {node.id} fleet"
-            yield Finding(str(node.id), False, f"is registered with a key that is not in server/keys; {flower}")
+            forget = by_hand(kit.folder.parent / "flower-home", "supernode", "unregister", node.id, "fleet")
+            yield Finding(str(node.id), False, f"is registered with a key that is not in server/keys; {forget}")
 
 
 def _arrived(kit: Kit) -> list[Node]:
