@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from fedkd.wire import Letter
+from strategies.ledger import EXAM
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Exchange:
     failures  why the others have not.
     lost      views whose host has not answered at all: it is late, or gone, and may come back. (A camera that answers
               with a failure is there.)
-    held      those of them that were not written to, since their host is still at an earlier round.
+    held      those of them that were not written to, since their host is still at an earlier one.
     """
 
     letters: Mapping[str, Letter] = field(default_factory=dict)
@@ -30,8 +31,8 @@ class Exchange:
         return Exchange(failures=dict.fromkeys(views, "no node serves it"), lost=frozenset(views))
 
     def written(self, views: Collection[str], held: Mapping[str, int]) -> Exchange:
-        """Views were written to; of those `held`, the hosts are still at these rounds."""
-        why = {view: f"still at round {round}" for view, round in held.items()}
+        """Views were written to; of those `held`, the hosts are still at these rounds, or an exam."""
+        why = {view: "still at an exam" if at == EXAM else f"still at round {at}" for view, at in held.items()}
         failures = {**self.failures, **why, **dict.fromkeys(views, "no answer in time")}
         return replace(self, failures=failures, held=self.held.union(held).difference(views))
 

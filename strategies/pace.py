@@ -4,7 +4,8 @@ A SuperNode takes one message after the other and drops none. A host that needs 
 would be ever more rounds late, and its last exam would wait behind all that it has yet to do. So
 
 * a host has two train messages at most, one to work at and one that waits for it;
-* one whose last answer was late has one. Its answers are then one round late as long as it needs less than two.
+* one whose last answer was late has one. Its answers are then one round late as long as it needs less than two;
+* a host has one exam at most, but for the last, which all are given.
 
 Until it answers, rounds go on without it, unless a round wishes more of the views than those before: they speak in few.
 
@@ -21,8 +22,12 @@ from dataclasses import dataclass, field
 
 from flwr.app import Metadata
 
+from strategies.ledger import EXAM
+
 TRAIN, ENROL = "train", "query.enrol"
 """The kinds of message whose answers are of use when they come late."""
+
+EXAMINE = "evaluate"
 
 SILENT_ROUNDS = 5
 """Rounds after which a host that does not answer is written to again; as many times as it has messages."""
@@ -95,3 +100,7 @@ class Pace:
             return 0
         recent = round - before[-1].round < SILENT_ROUNDS * len(before)
         return before[0].round if recent and (len(before) > 1 or node in self.slow) else 0
+
+    def still_at_exam(self, node: int, unanswered: Iterable[Sent]) -> int:
+        """EXAM where a host has one that it must answer before it gets another; 0 where it has none."""
+        return EXAM if any(sent.node == node and sent.kind == EXAMINE for sent in self.open(unanswered)) else 0

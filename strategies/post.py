@@ -19,7 +19,7 @@ from strategies.exchange import Exchange
 from strategies.failures import Failures, add, late_reason, said_reason
 from strategies.lag import PAIR
 from strategies.ledger import EXAM, Ledger
-from strategies.pace import ENROL, SILENT_ROUNDS, TRAIN, Pace, Sent
+from strategies.pace import ENROL, EXAMINE, SILENT_ROUNDS, TRAIN, Pace, Sent
 from strategies.roster import Roster
 
 GONE = (3, 4, 5)
@@ -51,6 +51,7 @@ class Post:
         self._files: dict[int, Record] = {}
         self._asked: Mapping[str, bool | int | str] = {}
         self._wished: Mapping[str, Mapping[str, bool]] = {}
+        self._all = False
         self._numbers = count(1)
         self._waiting: list[Sent] = []
         self._older: list[Sent] = []
@@ -81,11 +82,14 @@ class Post:
         told: Mapping[str, Letter],
         asked: Mapping[str, bool | int | str],
         wished: Mapping[str, Mapping[str, bool]] | None = None,
+        *,
+        all: bool = False,
     ) -> list[Message]:
         """Begin an exchange: one message for each host that serves a view of `told`, booked under `round`.
 
         asked   what every message says of itself.
         wished  what is asked of each view beside it; a host with several is asked for what one of them is.
+        all     of the hosts, those too that are still at an earlier round or exam.
 
         Whoever calls sends them. What follows them to hosts that lag is sent here: it was made after them, and a
         SuperLink hands out what there is in the order in which it was made.
@@ -94,6 +98,7 @@ class Post:
         self._now = max(self._now, round)
         self.hear(grid)
         self._kind, self._round, self._told, self._asked, self._wished = kind, round, told, asked, wished or {}
+        self._all = all
         self._files = {}
         self.exchange, self._waiting = Exchange.among(told), []
         written = self._write(list(told))
@@ -186,7 +191,11 @@ class Post:
                     late[view] = sorted((*late.get(view, ()), (sent.round, letter)), key=lambda one: one[0])
 
     def _still_at(self, node: int, served: Sequence[str]) -> int:
-        """The earlier round that a host must answer before it gets this exchange's message; 0 where it need not."""
+        """The earlier round, or EXAM, that a host must answer before it gets this exchange's message; 0: none."""
+        if self._all:
+            return 0
+        if self._kind == EXAMINE:
+            return self._pace.still_at_exam(node, self._older)
         wishes = _wishes(self._about(served))
         return self._pace.still_at(node, self._round, wishes, self._older) if self._kind == TRAIN else 0
 

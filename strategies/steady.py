@@ -19,7 +19,6 @@ from typing import ParamSpec, TypeVar
 import httpx
 from flwr.app import Message
 from flwr.serverapp import Grid
-from google.protobuf.message import DecodeError
 
 from fedkd.errors import reason_of, remark
 
@@ -91,7 +90,9 @@ def _unshaken(look: Callable[P, Iterable[Message]]) -> Callable[P, Iterable[Mess
     def unshaken(*args: P.args, **kwargs: P.kwargs) -> Iterable[Message]:
         try:
             return look(*args, **kwargs)
-        except (DecodeError, ValueError, TypeError, LookupError) as error:
+        except httpx.HTTPError:
+            raise
+        except Exception as error:  # of reading bytes, which may be any
             remark(f"answers were lost, as one of them is none of Flower's: {reason_of(error)}")
             return []
 

@@ -25,6 +25,7 @@ from strategies.checkpoint import Beginning, Standing
 from strategies.enrol import enrol_late
 from strategies.failures import Failures, add, late_reason, said_reason, too_few
 from strategies.ledger import EXAM
+from strategies.pace import EXAMINE, TRAIN
 from strategies.post import Post
 from strategies.quorum import linger, wait
 from strategies.roster import Announce
@@ -175,7 +176,7 @@ class ViewStrategy(Strategy):
         told = {view: {**self.tell(view, server_round, arrays), **first.get(view, {})} for view in self.setting.pupils}
         wished = {view: self.wish(view, server_round) for view in self.setting.pupils}
         self._until = time.monotonic() + self.setting.timeout
-        return self.setting.post.send(grid, "train", server_round, told, {"round": server_round}, wished)
+        return self.setting.post.send(grid, TRAIN, server_round, told, {"round": server_round}, wished)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -203,7 +204,7 @@ class ViewStrategy(Strategy):
         asked = {"round": server_round} | ({"save_to": self.setting.save_to} if last and self.setting.save_to else {})
         self._grid = grid
         told = {view: self.remind(arrays) for view in self.examined}
-        return self.setting.post.send(grid, "evaluate", EXAM, told, asked)
+        return self.setting.post.send(grid, EXAMINE, EXAM, told, asked, all=last)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Every view's marks and its teacher's, and the marks of the views fused."""

@@ -32,11 +32,11 @@ class Clock:
 
 
 class TwoHosts(HostGrid):
-    """A quick host, and one that takes a message after the other and `seconds` for each round; an exam takes one."""
+    """A quick host, and one that takes a message after the other, `seconds` for each round and `exam` for each exam."""
 
-    def __init__(self, clock: Clock, seconds: float, put_back: bool = False) -> None:
+    def __init__(self, clock: Clock, seconds: float, put_back: bool = False, exam: float = 1) -> None:
         super().__init__(SimpleNamespace(node_ids=lambda: [SLOW, QUICK]), 1)  # type: ignore[arg-type]
-        self.clock, self.seconds = clock, seconds
+        self.clock, self.seconds, self.exam = clock, seconds, exam
         self.queue: list[tuple[float, Message]] = []  # (when it is answered, message)
         self.free = 0.0
         self.dead = False
@@ -50,7 +50,7 @@ class TwoHosts(HostGrid):
                 message.metadata.__dict__["_created_at"] = next(self.made)
             done = self.clock.now + 1
             if message.metadata.dst_node_id == SLOW:
-                work = self.seconds if message.metadata.message_type == "train" else 1
+                work = self.seconds if message.metadata.message_type == "train" else self.exam
                 self.free = done = max(self.free, self.clock.now) + work
             if not (self.dead and message.metadata.dst_node_id == SLOW):
                 self.queue.append((done, message))
@@ -104,8 +104,8 @@ def train(post: Post, grid: TwoHosts, round: int, **wishes: bool) -> list[int]:
     return [round - of for of, _ in post.late(grid).get("v01", [])]
 
 
-def sits_an_exam(post: Post, grid: TwoHosts) -> bool:
-    messages = post.send(grid, "evaluate", EXAM, {"v01": {}, "v02": {}}, {"round": 1})
+def sits_an_exam(post: Post, grid: TwoHosts, last: bool = True) -> bool:
+    messages = post.send(grid, "evaluate", EXAM, {"v01": {}, "v02": {}}, {"round": 1}, all=last)
     post.sort(grid.send_and_receive(messages, timeout=TIMEOUT))
     return "v01" in post.exchange.letters
 
@@ -136,6 +136,28 @@ def test_what_waits_for_a_much_slower_host_does_not_grow(clock: Clock, times: fl
         late += train(post, grid, round)
         assert grid.waiting() <= 3
     assert max(late) <= 2 * times + 1
+
+
+@pytest.mark.parametrize(("round", "exam"), [(0.5, 2.5), (2.5, 0.5), (2.5, 2.5), (1e9, 1)])
+def test_exams_do_not_queue_up_for_a_slow_host(clock: Clock, round: float, exam: float) -> None:
+    post, grid = new_post(), TwoHosts(clock, round * TIMEOUT, exam=exam * TIMEOUT)
+    for number in range(1, 41):
+        train(post, grid, number)
+        sits_an_exam(post, grid, last=False)
+        assert grid.waiting() <= 5
+    sits_an_exam(post, grid)
+    assert not post.exchange.held, "all are given the last"
+
+
+def test_a_host_that_is_still_at_an_exam_is_not_given_another(clock: Clock) -> None:
+    post, grid = new_post(), TwoHosts(clock, 1, exam=2.5 * TIMEOUT)
+    sits_an_exam(post, grid, last=False)
+    sits_an_exam(post, grid, last=False)
+    assert post.exchange.failures["v01"] == "still at an exam"
+    clock.sleep(TIMEOUT)
+    train(post, grid, 1)
+    grid.exam = 1
+    assert sits_an_exam(post, grid, last=False), "it has answered"
 
 
 def test_a_view_that_is_not_asked_is_still_at_an_earlier_round(clock: Clock) -> None:
