@@ -181,7 +181,7 @@ def number(record: Record, name: str) -> float:
     """A number in a record."""
     value = record.get(name)
     if not isinstance(value, int | float):
-        raise WireError(f"expected a number '{name}' in the record, got {value!r}.")
+        raise WireError(f"expected a number '{name}' in the record, got {type(value).__name__}.")
     return float(value)
 
 
@@ -189,7 +189,7 @@ def names(record: Record, name: str) -> list[str]:
     """A list of names in a record."""
     value = record.get(name)
     if not isinstance(value, list):
-        raise WireError(f"expected a list '{name}' in the record, got {value!r}.")
+        raise WireError(f"expected a list '{name}' in the record, got {type(value).__name__}.")
     return [str(item) for item in value]
 
 

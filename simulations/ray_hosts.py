@@ -109,13 +109,17 @@ class RayHosts:
             wishes = [({"num_cpus": 0, "resources": {PIN + view: SHARE}}, view) for view in pinned]
         self.actors = [new_actor.options(**wish).remote(run_id, overrides, disk, views) for wish, views in wishes]
         self._nodes = range(1, (len(pinned) or num_hosts) + 1)
-        self._wait_until_there(patience)
+        self._wait_until_there([views for _, views in wishes], patience)
 
-    def _wait_until_there(self, patience: float) -> None:
+    def _wait_until_there(self, views: Sequence[str], patience: float) -> None:
         asked = [actor.process.remote() for actor in self.actors]
-        there, missing = ray.wait(asked, num_returns=len(asked), timeout=patience)
-        if not there:
-            raise UserError(f"expected {len(asked)} actors of Ray within {patience:.0f} s, got none; see `ray status`.")
+        answered, missing = ray.wait(asked, num_returns=len(asked), timeout=patience)
+        ended = [(view, why) for call, view in zip(asked, views, strict=True) if (why := _why_not(call, answered))]
+        if len(ended) + len(missing) == len(asked):
+            said = "; ".join(dict.fromkeys(why for _, why in ended)) or "see `ray status`"
+            raise UserError(f"expected {len(asked)} actors of Ray within {patience:.0f} s, got none; {said}.")
+        for view, why in ended:
+            print(f"fedkd: the actor{f' of {view}' if view else ''} {why}; the run goes without it.", file=sys.stderr)
         if missing:
             print(f"fedkd: {len(missing)} of {len(asked)} actors are not there yet; they may join.", file=sys.stderr)
 
@@ -201,12 +205,29 @@ def room(address: str, configs: Sequence[DictConfig]) -> int:
     return max(1, min(min(for_each, default=sum(cpus)), 2 * cores()))
 
 
+def _why_not(call: Any, answered: Sequence[Any]) -> str:
+    """Why the actor that was called is not there; "" where it is, or has not answered yet."""
+    if call in answered:
+        try:
+            ray.get(call)
+        except ray.exceptions.RayError as error:
+            return _ended(error)
+    return ""
+
+
+def _ended(error: BaseException) -> str:
+    """What became of an actor, in one line: Ray's own text has twenty."""
+    if not getattr(error, "actor_init_failed", False):
+        return "ended"
+    return f"cannot start: {str(error).strip().splitlines()[-1].strip()}"
+
+
 def _pass_on(asked: Future[Message], future: Future[Message]) -> None:
     error = asked.exception()
     if error is None:
         future.set_result(asked.result())
     elif isinstance(error, ray.exceptions.RayActorError):
-        future.set_exception(ConnectionError("the host's actor ended"))  # Ray's own text is twenty lines
+        future.set_exception(ConnectionError(f"the host's actor {_ended(error)}"))
     else:
         future.set_exception(error)
 

@@ -15,6 +15,7 @@ from fedkd.errors import reason_of
 from fedkd.terms import TERMS
 from fedkd.types import SoftLabels, Tally
 from fedkd.wire import Kind, Letter, Record, WireError, number, unpack_soft, unpack_tally, unpack_weights
+from strategies.failures import brief
 
 Said = TypeVar("Said")
 Meant = TypeVar("Meant")
@@ -75,7 +76,7 @@ def understood(said: Mapping[str, Said], read: Callable[[str, Said], Meant]) -> 
 
 def nonsense(error: Exception) -> str:
     """The reason of a view whose answer cannot be read."""
-    return f"its answer makes no sense: {reason_of(error)}"
+    return brief(f"its answer makes no sense: {reason_of(error)}")
 
 
 def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
@@ -84,9 +85,7 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
     soft = table = None
     if Kind.SOFT in letter:
         table = _arrays(letter, Kind.SOFT)
-        soft = unpack_soft(table)
-        if soft.num_classes != num_classes:
-            raise WireError(f"expected soft labels over {num_classes} classes, got {soft.num_classes}.")
+        soft = believed(table, num_classes)
     weights = weights_in(letter) if Kind.WEIGHTS in letter else None
     seconds = {name: number(clock, name) for name in clock}
     for told, known in ((tally.sums, TERMS), (seconds, CLOCK)):
@@ -94,6 +93,16 @@ def understand(letter: Letter, num_classes: int, late: int = 0) -> Answer:
             if name not in known or not math.isfinite(value):
                 raise WireError(f"expected finite numbers of {', '.join(known)}, got {name} {value}.")
     return Answer(tally, seconds, soft, table, weights, late, rest=late)
+
+
+def believed(record: Record, num_classes: int) -> SoftLabels:
+    """The soft labels in a view's record; a WireError where they are of other classes, or would outweigh the others."""
+    soft = unpack_soft(record)
+    if soft.num_classes != num_classes:
+        raise WireError(f"expected soft labels over {num_classes} classes, got {soft.num_classes}.")
+    if len(soft) and (most := float(soft.weight.max())) > 1:
+        raise WireError(f"expected soft labels that weigh 1 at most, got {most:g}.")
+    return soft
 
 
 def weights_in(letter: Letter) -> dict[str, Tensor]:

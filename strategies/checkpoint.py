@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,7 @@ class Standing:
     greeted    views that have answered a first letter.
     told       what the exchange tells each view, once,
     owed       and the views that have not answered it yet.
-    learned    the latest round that each view has made.
+    learned    the rounds that each view has made.
     books      the ledger's, so far.
     """
 
@@ -64,7 +64,7 @@ class Standing:
     greeted: frozenset[str]
     told: Mapping[str, Record] = field(default_factory=dict)
     owed: frozenset[str] = frozenset()
-    learned: Mapping[str, int] = field(default_factory=dict)
+    learned: Mapping[str, Sequence[int]] = field(default_factory=dict)
     books: Books = field(default_factory=dict)
 
 
@@ -93,7 +93,7 @@ def keep(folder: Path, standing: Standing) -> None:
     tensors = {f"arrays:{name}": value for name, value in unpack_arrays(standing.arrays).items()}
     tensors |= _events(standing.enrolment) | _flat("told:", standing.told)
     facts = {**_facts(standing.enrolment), "ledger": standing.books, "round": standing.round}
-    facts |= {"greeted": sorted(standing.greeted), "owed": sorted(standing.owed), "learned": standing.learned}
+    facts |= {"greeted": sorted(standing.greeted), "owed": sorted(standing.owed), "made": standing.learned}
     with suppress(FileNotFoundError):
         os.replace(folder / "server.safetensors", folder / "server.before.safetensors")
     seal(folder / "server.safetensors", tensors, {"facts": json.dumps(facts)})
@@ -118,7 +118,7 @@ def last(folder: Path, rounds: int) -> Standing | None:
             told = {view: pack_weights(table) for view, table in _grouped("told:", tensors).items()}
             arrays, enrolment = pack_weights(arrays_in(tensors)), _enrolment(tensors, facts)
             greeted, owed = frozenset(facts["greeted"]), frozenset(facts["owed"])
-            learned = facts.get("learned", {})  # an older fedkd did not write it
+            learned = facts.get("made", {})  # an older fedkd did not write it
             return Standing(facts["round"], arrays, enrolment, greeted, told, owed, learned, facts["ledger"])
     if torn > 1:
         raise UserError(f"the server's checkpoints in {folder} are torn, both; start the run anew.")

@@ -18,10 +18,10 @@ from strategies.pace import ENROL
 from strategies.post import Post
 
 ENROL_SECONDS = 60.0
-"""Seconds that a view which comes late has to enrol: the others wait for it."""
+"""Seconds, or `timeout` where that is less, that a view which comes late has to enrol: the others wait for it."""
 
 MOST_ASKED = 2
-"""Messages in which a view is asked to enrol and that it has not answered: one may be lost."""
+"""Messages in which a view is asked to enrol and that it has not answered: one may be lost. Nobody waits for more."""
 
 MOST_CLIPS = 2**32
 """Clips that a view can have: as many as there are event ids."""
@@ -68,7 +68,7 @@ def refuse_untaught(exchange: Exchange, enrolment: Enrolment, seen: str) -> None
 
 
 def enrol_late(
-    post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str], num_classes: int, round: int
+    post: Post, grid: Grid, enrolment: Enrolment, views: Sequence[str], num_classes: int, round: int, *, timeout: float
 ) -> tuple[Enrolment, Failures]:
     """(the enrolment with those of `views`, not there before `round`, that take part now, why others do not).
 
@@ -79,7 +79,8 @@ def enrol_late(
     exchange = Exchange()
     if new:
         wish = {"tell": enrolment.tell}
-        exchange = post.ask(grid, ENROL, {view: {} for view in new}, wish, timeout=ENROL_SECONDS, round=round)
+        seconds = min(ENROL_SECONDS, timeout) if any(post.unanswered(view, ENROL) < MOST_ASKED for view in new) else 0.0
+        exchange = post.ask(grid, ENROL, {view: {} for view in new}, wish, timeout=seconds, round=round)
     exchange = replace(exchange, letters={**came, **exchange.letters})
     num_clips, events, failures = _said(exchange, enrolment.tell, num_classes)
     num_clips, events = {**enrolment.num_clips, **num_clips}, {**enrolment.events, **events}

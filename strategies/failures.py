@@ -12,9 +12,19 @@ Failures = dict[str, str]
 """view -> why it has not answered."""
 
 
+LONGEST = 300
+"""Letters of a reason: the record keeps all of them, and hosts say what they like."""
+
+
+def brief(words: str) -> str:
+    """A reason on one line, and no longer than one."""
+    line = " ".join(words.split())
+    return line if len(line) <= LONGEST else line[: LONGEST - 4] + " ..."
+
+
 def said_reason(record: Record) -> str:
-    """The reason that a view gives in a record, on one line."""
-    return " ".join(str(record.get("reason", "no reason")).split())
+    """The reason that a view gives in a record."""
+    return brief(str(record.get("reason", "no reason")))
 
 
 def add(failures: Failures, view: str, reason: str) -> None:

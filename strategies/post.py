@@ -16,7 +16,7 @@ from fedkd.data.pool import POOLED
 from fedkd.wire import Kind, Letter, Record, address, letters
 from strategies.answers import nonsense
 from strategies.exchange import Exchange
-from strategies.failures import Failures, add, late_reason, said_reason
+from strategies.failures import Failures, add, brief, late_reason, said_reason
 from strategies.lag import PAIR
 from strategies.ledger import EXAM, Ledger
 from strategies.pace import ENROL, EXAMINE, SILENT_ROUNDS, TRAIN, Pace, Sent
@@ -142,13 +142,17 @@ class Post:
         self.hear(grid)
         return self._late.pop(kind, {})
 
-    def learned(self) -> dict[str, int]:
-        """The latest round that each view has said it made."""
-        return {view: max(rounds) for view, rounds in sorted(self._learned.items()) if rounds}
+    def learned(self) -> dict[str, list[int]]:
+        """The rounds that each view has said it made."""
+        return {view: sorted(rounds) for view, rounds in sorted(self._learned.items())}
 
-    def go_on(self, learned: Mapping[str, int]) -> None:
+    def go_on(self, learned: Mapping[str, Sequence[int]]) -> None:
         """Know what another knew of the rounds that views had made."""
-        self._learned = {view: {round} for view, round in learned.items()}
+        self._learned = {view: set(rounds) for view, rounds in learned.items()}
+
+    def unanswered(self, view: str, kind: str) -> int:
+        """Messages of this kind that a view was sent and has not answered."""
+        return sum(sent.kind == kind and view in sent.views for sent in (*self._older, *self._waiting))
 
     def answers_due(self, view: str, kind: str, round: int, wish: str = "") -> int:
         """Answers to messages of this kind (with this wish) that may yet come; after some rounds none will."""
@@ -288,4 +292,5 @@ def _reason(reply: Message) -> str:
     lines = [line.strip() for line in (reply.error.reason or "").splitlines() if line.strip()]
     if not lines:
         return f"error {reply.error.code}"
-    return lines[-1].rpartition(" occurred. Message: ")[2].removesuffix("'>")  # Flower's engine wraps a client's words
+    words = lines[-1].rpartition(" occurred. Message: ")[2].removesuffix("'>")  # Flower's engine wraps a client's words
+    return brief(words)

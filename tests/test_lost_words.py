@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from fedkd.types import SoftLabels, Tally
 from fedkd.wire import Letter, about, address, letters, pack_soft, pack_tally, unpack_soft
 from simulations.host_grid import HostGrid
 from simulations.identity import become_server, stamp
+from strategies import checkpoint
 from strategies.checkpoint import Beginning
 from strategies.distil import Distil
 from strategies.enrol import Enrolment
@@ -35,6 +37,7 @@ class Hosts(HostGrid):
         self.sent: dict[tuple[int, str], Message] = {}
         self.ready: list[Message] = []
         self.enrols = 0
+        self.waits: list[float] = []
 
     def push_messages(self, messages) -> list[str]:
         outgoing = list(messages)
@@ -52,6 +55,7 @@ class Hosts(HostGrid):
         return came
 
     def send_and_receive(self, messages, *, timeout=None) -> list[Message]:
+        self.waits.append(timeout)
         return self.pull_messages(self.push_messages(messages))
 
     def answers(self, round: int, view: str, **more: object) -> None:
@@ -76,13 +80,15 @@ def hosts() -> Hosts:
     return Hosts()
 
 
-def distil(first: int = 1, rounds: int = 20, staleness: float = 0.5, pupils: tuple[str, ...] = VIEWS) -> Distil:
+def distil(
+    first: int = 1, rounds: int = 20, staleness: float = 0.5, pupils: tuple[str, ...] = VIEWS, timeout: float = 0.0
+) -> Distil:
     roster = Roster({"v01": 1, "v02": 2, "v03": 3}, {1, 2, 3}, claimed=set(VIEWS))
     enrolment = Enrolment(dict.fromkeys(pupils, 10), {}, {}, [], False)
     setting = Setting(
         post=Post(roster, Ledger(), "0123456789abcdef"), views=VIEWS, beginning=Beginning(enrolment, {}),
-        rule=mean_consensus, rounds=rounds, num_classes=2, timeout=0.0, min_views=1, patience=0.0, staleness=staleness,
-        announce=lambda what: None, exam_every=100, save_to="",
+        rule=mean_consensus, rounds=rounds, num_classes=2, timeout=timeout, min_views=1, patience=0.0,
+        staleness=staleness, announce=lambda what: None, exam_every=100, save_to="",
     )  # fmt: skip
     return Distil(setting, first=first, every=None)
 
@@ -216,15 +222,16 @@ def test_a_student_that_lost_rounds_it_had_made_is_named_once(hosts: Hosts) -> N
     assert not run.strategy.notes.reasons
 
 
-def test_a_student_that_lost_a_round_while_the_server_was_away_is_named(hosts: Hosts) -> None:
+def test_a_student_that_lost_rounds_while_the_server_was_away_is_named(hosts: Hosts, tmp_path: Path) -> None:
     before = Run(distil(), hosts)
-    for _ in range(2):
+    for _ in range(3):
         before.round_of(*VIEWS)
     strategy = distil()
-    strategy.go_on(before.strategy.standing(2, before.arrays))
+    checkpoint.keep(tmp_path, before.strategy.standing(3, before.arrays))
+    strategy.go_on(checkpoint.last(tmp_path, 9))
     run = Run(strategy, hosts)
     run.round_of("v01", fresh=ConfigRecord({"stands": 1}))
-    assert run.strategy.notes.reasons["v01"] == WENT_BACK.format(stands=1, lost="2")
+    assert run.strategy.notes.reasons["v01"] == WENT_BACK.format(stands=1, lost="2, 3")
 
 
 def test_a_view_that_needs_long_to_enrol_takes_part_when_its_answer_comes(hosts: Hosts) -> None:
@@ -236,3 +243,11 @@ def test_a_view_that_needs_long_to_enrol_takes_part_when_its_answer_comes(hosts:
     hosts.ready.append(Message(address({"v03": said}), reply_to=hosts.sent[0, "v03"]))
     run.round_of(*VIEWS)
     assert run.strategy.setting.pupils == VIEWS and hosts.enrols == 2
+
+
+def test_a_newcomer_that_hangs_is_waited_for_twice_and_no_longer_than_a_round(hosts: Hosts) -> None:
+    run = Run(distil(pupils=("v01", "v02"), timeout=0.01), hosts)
+    for _ in range(3 * SILENT_ROUNDS):
+        run.round_of("v01", "v02")
+    assert hosts.waits[:2] == [0.01, 0.01] and hosts.enrols > 2, "it is asked again now and then"
+    assert not any(hosts.waits[2:])

@@ -585,7 +585,8 @@ THREE_CLASSES = SoftLabels.of(torch.tensor([1, 2]), torch.full((2, 3), 1 / 3))
     [
         ({"teacher_answers": pack_soft(soft([1, 3], [0.9, 0.2]))}, "of each of 2 events answered, got 1 of them."),
         ({"answers": pack_soft(soft([1, 3], [0.9, 0.2]))}, "of each of 2 events answered, got 1 of them."),
-        ({"answers": pack_soft(THREE_CLASSES)}, "expected answers over 2 classes, got 3."),
+        ({"answers": pack_soft(THREE_CLASSES)}, "expected soft labels over 2 classes, got 3."),
+        ({"answers": pack_soft(replace(TABLE, weight=torch.tensor([1.0, 65504.0])))}, "weigh 1 at most, got 65504."),
         ({"truth": pack_events(replace(TRUTH, classes=torch.tensor([0, 7])))}, "true classes 0 to 1, got class 7."),
     ],
 )
