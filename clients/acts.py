@@ -120,7 +120,7 @@ def evaluate(message: Message, context: Context) -> Message:
 def _kept(camera: Camera, view: str, folder: Path) -> Letter:
     """Write a view's student to this host's disk; a disk that is full costs the file, and is told, but not the exam."""
     try:
-        write_whole(folder / f"{view}.safetensors", save(dict(camera.voice(view).state_dict())))
+        write_whole(folder / f"{view}.safetensors", save(dict(camera.voice(view).state_dict())), durable=True)
     except UserError as error:
         return {Kind.UNSAVED: ConfigRecord({"reason": reason_of(error)})}
     return {}

@@ -4,8 +4,9 @@
         config.yaml  env.json  rounds.csv  summary.json  confusion.json  answers.csv  plots/  report.html  checkpoint/
 
 Other programs read it: the format is stable. Every file is whole at any moment, after a power cut too: tables grow by
-whole lines, the others are replaced at once. A run that ends early leaves what it measured, with ``"status": "failed"``
-and the reason; it can go on from there (``fedkd run resume=``).
+whole lines, the others are replaced at once. (Plots and report are made from the others, and can be made again: ``fedkd
+show --report``.) A run that ends early leaves what it measured, with ``"status": "failed"`` and the reason; it can go
+on from there (``fedkd run resume=``).
 
 summary.json is one object; of a run that still goes on, what is known so far:
     method, dataset, protocol, seed, rounds, views, classes, split, place    what was run: views and classes by name,
@@ -69,7 +70,8 @@ late          the earlier rounds ("3", "3 4") whose answer of the view came late
 
 _HEADER = ",".join(ROUND_COLUMNS) + "\n"
 
-_AT_WORK = "a run is at work in {folder}; wait for it, or end it."
+AT_WORK = "a run is at work in {folder}; wait for it, or end it."
+"""Of whoever would write there too."""
 
 
 class Record:
@@ -84,7 +86,7 @@ class Record:
             raise UserError(
                 f"cannot make the result folder {folder}: {error.strerror}; choose another results_dir=."
             ) from error
-        self.folder, self._lock = folder, holding(folder, _AT_WORK.format(folder=folder))
+        self.folder, self._lock = folder, holding(folder, AT_WORK.format(folder=folder))
         self._began = time.monotonic()
         self._summary = {**summary, "run": secrets.token_hex(8)}
         self._replace("config.yaml", config_yaml)
@@ -98,7 +100,7 @@ class Record:
         is still at work after `patience` seconds.
         """
         record = cls.__new__(cls)
-        record.folder, record._lock = folder, holding(folder, _AT_WORK.format(folder=folder), patience)
+        record.folder, record._lock = folder, holding(folder, AT_WORK.format(folder=folder), patience)
         try:
             record._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,8 @@ from fedkd.config import expand, load, options
 from fedkd.data.data_set import Checked, Pictured, Prepared
 from fedkd.data.store import Store
 from fedkd.errors import Remark, UserError
-from fedkd.files import held
+from fedkd.files import held, holding
+from fedkd.record import AT_WORK
 from fedkd.results import Result, only_run, summary_of
 from fedkd.results import load as read
 from simulations.data_report import render
@@ -29,8 +31,10 @@ from simulations.fleet.cli import add_fleet
 from simulations.remarks import show_plainly
 from simulations.run import print_results, report, run_one
 from simulations.screen import screen
+from simulations.serve import drop_memories
 from simulations.settings import settings
 from simulations.sweep import jobs_for, outcomes, what_differs
+from strategies.app import ENDING_SECONDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -178,11 +182,13 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
     summary = summary_of(folder)  # the rest of the record may be lost: the run goes by its checkpoint
     if summary["status"] == "finished":
         print(f"fedkd: the run in {folder} is finished already.", file=sys.stderr)
+        _tidy(folder)
     else:
         if "overrides" not in summary:
             raise UserError(f"the run in {folder} was made by an older fedkd, which could not go on; start it anew.")
         if held(folder):
             print(f"fedkd: a run is at work in {folder}; waits half a minute for it to end.", file=sys.stderr)
+            holding(folder, AT_WORK.format(folder=folder), ENDING_SECONDS).close()
         others = [word for word in words if not word.startswith("resume=")]
         elsewhere = any(word.startswith("place=") and word != f"place={summary['place']}" for word in others)
         recorded = [w for w in summary["overrides"] if not (elsewhere and w.startswith(("place=", "place.")))]
@@ -190,6 +196,14 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
         report(read(folder), ())
     print_results([read(folder)])
     return 0
+
+
+def _tidy(folder: Path) -> None:
+    """Do what a finished run that was killed just after its end had yet to do."""
+    if os.access(folder, os.W_OK):
+        drop_memories(folder)
+        if not (folder / "report.html").exists():
+            report(read(folder), ())
 
 
 def _note_idle_teacher(overrides: Sequence[str]) -> None:

@@ -63,6 +63,7 @@ class _Watcher:
         self._round_ends: dict[int, float] = {}  # when each round was first seen done
         self._seen: list[tuple[int, int]] = []
         self._result: Result | None = None
+        self._told = self._result.rounds_done if self._look() and self._result else 0  # of a run that goes on
 
     def _run(self) -> None:
         if self.console.is_terminal:
@@ -77,7 +78,7 @@ class _Watcher:
                 screen.update(self._panel(), refresh=True)
 
     def _line_by_line(self) -> None:
-        told, reminded, ended = 0, -math.inf, False
+        told, reminded, ended = self._told, -math.inf, False
         while not ended:
             ended = self.over.wait(_POLL_SECONDS)  # and then one last look, for the last round
             if self._look() and self._result is not None:

@@ -42,10 +42,11 @@ def run_one(
     views = build(cfg.data).view_names()
     settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
     try:
-        build(cfg.place.run)(as_string([*overrides, *absolute]), folder, len(views), **settings)
+        build(cfg.place.run)(as_string(list(dict.fromkeys([*overrides, *absolute]))), folder, len(views), **settings)
     except BaseException:
         if os.access(folder, os.F_OK):  # a fleet's may be another user's
-            goes_on = f"; fedkd run resume={folder} goes on" if cfg.resumable else ""
+            begun = os.access(folder / "summary.json", os.F_OK)
+            goes_on = f"; fedkd run resume={folder} goes on" if cfg.resumable and begun else ""
             print(f"{WHAT_IS_LEFT} {folder}{goes_on}", file=sys.stderr)
         raise
     return folder

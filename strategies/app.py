@@ -39,7 +39,7 @@ from strategies.views import Setting, ViewStrategy
 _AT_HOME = Path.home() / "fedkd"
 """Below it lie the results of runs that were started by a plain `flwr run`."""
 
-_ENDING = 30.0
+ENDING_SECONDS = 30.0
 """Seconds that a run which goes on leaves the ServerApp before it, whose starter was killed, to notice that and end."""
 
 MAY_DIFFER = ("place", "data_dir", "prepared_dir", "results_dir", "timeout", "patience", "min_views")
@@ -137,8 +137,8 @@ def _record(folder: Path, cfg: DictConfig, heading: dict[str, Any]) -> Record:
         )
     if not cfg.resumable:
         raise UserError(f"the run in {folder} cannot go on, since it ran with resumable=false; start it anew.")
-    record = Record.again(folder, _ENDING)
-    record.update(place=heading["place"])
+    record = Record.again(folder, ENDING_SECONDS)
+    record.update(place=heading["place"], overrides=heading["overrides"])
     return record
 
 

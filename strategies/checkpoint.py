@@ -101,27 +101,28 @@ def keep(folder: Path, standing: Standing) -> None:
 
 def last(folder: Path, rounds: int) -> Standing | None:
     """How the server last stood with some of its `rounds` to go; None before round 1's end."""
-    torn = 0
-    for path in (folder / "server.safetensors", folder / "server.before.safetensors"):
+    torn, before = list[Path](), folder / "server.before.safetensors"
+    for path in (folder / "server.safetensors", before):
         if path.exists():
             try:
                 tensors, words = unseal(path)
             except UserError as error:
                 remark(f"{error} The run goes back to the round before.")
-                torn += 1
-                path.unlink()  # or the next `keep` would put it over the whole one
+                torn.append(path)
                 continue
             facts: dict[str, Any] = json.loads(words["facts"])
             if facts["round"] >= rounds:
                 path.unlink()  # killed while it wrote the last answers: these come with the last round
                 continue
+            for damaged in torn:
+                damaged.unlink()  # or the next `keep` would put it over the whole one
             told = {view: pack_weights(table) for view, table in _grouped("told:", tensors).items()}
             arrays, enrolment = pack_weights(arrays_in(tensors)), _enrolment(tensors, facts)
             greeted, owed = frozenset(facts["greeted"]), frozenset(facts["owed"])
             learned = facts.get("made", {})  # an older fedkd did not write it
             return Standing(facts["round"], arrays, enrolment, greeted, told, owed, learned, facts["ledger"])
-    if torn > 1:
-        raise UserError(f"the server's checkpoints in {folder} are torn, both; start the run anew.")
+    if before in torn:
+        raise UserError(f"the server's checkpoints in {folder} are torn, none is whole; start the run anew.")
     return None
 
 

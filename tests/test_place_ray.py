@@ -70,3 +70,29 @@ def test_views_offered_by_machines_are_pinned_and_the_others_do_not_take_part(mo
     told = summary(run(tmp_path, "place=ray", "place.workers=1"))
     assert sorted(told["accuracy"]) == ["v01", "v03"]
     assert "no machine of the cluster offers v02" in capsys.readouterr().err
+
+
+def test_an_actor_that_cannot_start_is_named_and_the_others_go_on(monkeypatch, tmp_path, capsys):
+    class Unable(ray_hosts.HostActor):
+        def __init__(self, run_id, overrides, disk, views):
+            if views == "v02":
+                raise ModuleNotFoundError("No module named 'fedkd'")
+            super().__init__(run_id, overrides, disk, views)
+
+    offered = {f"view_{view}": 1 for view in ("v01", "v02", "v03")}
+    monkeypatch.setattr(ray_hosts, "HostActor", Unable)
+    monkeypatch.setattr(ray, "init", partial(ray.init, resources=offered))
+    told = summary(run(tmp_path, "place=ray", "place.workers=1"))
+    assert sorted(told["accuracy"]) == ["v01", "v03"]
+    said = "the actor of v02 cannot start: ModuleNotFoundError: No module named 'fedkd'; the run goes without it"
+    assert said in capsys.readouterr().err
+
+
+def test_actors_none_of_which_can_start_end_the_run_with_the_reason(monkeypatch, tmp_path):
+    class Unable(ray_hosts.HostActor):
+        def __init__(self, *_):
+            raise ModuleNotFoundError("No module named 'fedkd'")
+
+    monkeypatch.setattr(ray_hosts, "HostActor", Unable)
+    with pytest.raises(UserError, match=r"got none; cannot start: ModuleNotFoundError: No module named 'fedkd'\."):
+        run(tmp_path, "place=ray", "place.workers=2")

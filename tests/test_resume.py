@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import json
+import math
 import multiprocessing
 import os
 import random
@@ -61,28 +63,30 @@ def ends(folder: Path) -> tuple[str, dict, dict[str, str], str]:
     return rounds.to_csv(), told, kept, (folder / "answers.csv").read_text()
 
 
-def kill_at(patch: pytest.MonkeyPatch, moment: float) -> None:
-    """End a run before its hosts answer message number `moment`, or (n.5) after they answered number n."""
-    count = 0
+def kill_at(patch: pytest.MonkeyPatch, moment: float) -> list[str]:
+    """End a run before its hosts answer message number `moment`, or (n.5) after they answered number n; the kinds of
+    all that they were sent.
+    """
+    sent = list[str]()
     answer = local.client_app
 
     def answers_until_killed(message: Message, context: Context) -> Message:
-        nonlocal count
-        count += 1
-        if count == moment:
+        sent.append(message.metadata.message_type)
+        if len(sent) == moment:
             raise Killed
         reply = answer(message, context)
-        if count + 0.5 == moment:
+        if len(sent) + 0.5 == moment:
             raise Killed
         return reply
 
     patch.setattr(local, "client_app", answers_until_killed)
+    return sent
 
 
 def killed(results: Path, moment: int, *words: str) -> Path:
     """The folder of a run that was killed before message number `moment`, of which no process remembers anything.
 
-    Its three views are asked to enrol, and then to train and to sit an exam in every round.
+    Its three hosts are asked whom they serve, to enrol, and then to train and to sit an exam in every round.
     """
     with pytest.MonkeyPatch.context() as patch:
         kill_at(patch, moment)
@@ -100,19 +104,50 @@ def test_a_run_killed_at_any_message_goes_on_with_the_same_bits(
     variant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = (*WORDS, *VARIANTS[variant])
-    calm = ends(run(tmp_path / "calm", *words))
-    moments = random.Random(variant).sample([n / 2 for n in range(2, 40)], 6)
-    for moment in moments:
+    with monkeypatch.context() as patch:
+        sent = kill_at(patch, math.inf)
+        calm = ends(run(tmp_path / "calm", *words))
+    for moment in random.Random(variant).sample([n / 2 for n in range(2, 2 * len(sent) + 2)], 6):
         results = tmp_path / str(moment)
         with monkeypatch.context() as patch:
             kill_at(patch, moment)
-            with contextlib.suppress(Killed):
+            with pytest.raises(Killed):
                 run(results, *words)
         folder = only_folder(results)
         memory.forget(os.getpid())  # as a new process would
         assert main(["run", f"resume={folder}"]) == 0
         assert ends(folder) == calm, f"killed at message {moment}"
         assert not (folder / "checkpoint" / "cameras").exists()
+
+
+@pytest.mark.parametrize("variant", ["distil", "fedavg"])
+def test_a_run_killed_while_it_writes_the_last_answers_ends_with_the_same_bits(
+    variant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words, keep = (*WORDS, *VARIANTS[variant]), checkpoint.keep
+
+    def keeps_the_last_and_is_killed(folder: Path, standing: checkpoint.Standing) -> None:
+        keep(folder, standing)
+        if standing.round == 4:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "keep", keeps_the_last_and_is_killed)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", *words)
+    memory.forget(os.getpid())
+    folder = only_folder(tmp_path / "killed")
+    assert summary(folder)["rounds_done"] == 4
+    assert main(["run", f"resume={folder}"]) == 0
+    assert ends(folder) == ends(run(tmp_path / "calm", *words))
+
+
+def test_a_run_killed_after_its_end_is_tidied_up(tmp_path: Path) -> None:
+    folder = run(tmp_path, *WORDS)
+    (folder / "checkpoint" / "cameras").mkdir()
+    assert not (folder / "report.html").exists()
+    assert main(["run", f"resume={folder}"]) == 0
+    assert (folder / "report.html").exists() and not (folder / "checkpoint" / "cameras").exists()
 
 
 @pytest.mark.parametrize("round", [1, 2])
@@ -182,6 +217,8 @@ def test_runs_that_are_killed_at_any_moment_all_end_the_same(tmp_path: Path) -> 
         told = summary(rounds.parent)
         if told["status"] == "finished":  # the first is not killed, and others may be faster than it
             seconds = time.monotonic() - began
+            assert main(["run", f"resume={rounds.parent}"]) == 0
+            assert ends(rounds.parent) == calm
             continue
         done = told.get("rounds_done", 0)
         killed_after[done] += 1
@@ -211,7 +248,7 @@ def test_a_relative_path_names_the_same_run_where_the_server_works_elsewhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     calm = ends(run(tmp_path / "calm", *WORDS))
-    killed(tmp_path / "killed", 12)
+    killed(tmp_path / "killed", 20)
     serve = local.serve
 
     def serve_elsewhere(*arguments: Any) -> None:
@@ -239,6 +276,37 @@ def test_a_place_that_is_named_again_keeps_its_settings(
     with pytest.raises(Killed):
         main(["run", f"resume={only_folder(tmp_path)}", f"place={place}"])
     assert load(asked).place.workers == workers
+
+
+def test_a_run_that_went_on_elsewhere_goes_on_from_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Killed in a place with settings of its own, and killed again in another, it stays in that one."""
+    folder = killed(tmp_path, 12, "place.workers=1")
+    told = summary(folder)
+    (folder / "summary.json").write_text(json.dumps({**told, "place": "ray", "overrides": [
+        *(w for w in told["overrides"] if not w.startswith("place")), "place=ray", "place.hosts=3",
+    ]}))  # fmt: skip
+    with monkeypatch.context() as patch:
+        kill_at(patch, 9)
+        with pytest.raises(Killed):
+            main(["run", f"resume={folder}", "place=local", "place.workers=1"])
+    memory.forget(os.getpid())
+    assert main(["run", f"resume={folder}", "place=local"]) == 0
+    assert summary(folder)["status"] == "finished" and summary(folder)["place"] == "local"
+    words = summary(folder)["overrides"]
+    assert "place=ray" not in words and "place.hosts=3" not in words and len(words) == len(set(words))
+
+
+@pytest.mark.parametrize("there", [("server", "server.before"), ("server.before",)])
+def test_a_run_none_of_whose_checkpoints_is_whole_says_so_as_often_as_it_is_asked(
+    there: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = killed(tmp_path, 20)
+    for name in ("server", "server.before"):
+        path = folder / "checkpoint" / f"{name}.safetensors"
+        path.write_bytes(path.read_bytes()[:-1]) if name in there else path.unlink()
+    for _ in range(2):
+        assert main(["run", f"resume={folder}"]) == 2
+        assert "are torn, none is whole; start the run anew" in capsys.readouterr().err
 
 
 def test_a_run_that_kept_nothing_says_so(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
