@@ -27,7 +27,7 @@ from simulations.fleet.checks.network import _clock
 from simulations.fleet.checks.server import hosts
 from simulations.fleet.gate import OPEN
 from simulations.fleet.keys import read_key
-from simulations.fleet.kit import Host, hosts_from, load_kit, server_from
+from simulations.fleet.kit import Host, hosts_from, load_kit, server_from, user
 from simulations.fleet.link import Node
 from simulations.fleet.make import init
 from simulations.fleet.place import FleetCommand
@@ -111,11 +111,11 @@ def test_no_checkout_takes_the_kit_in(kit):
 def test_whose_the_kit_is_not_neither_makes_it_anew_nor_is_believed(kit, monkeypatch, capsys):
     owner = kit.stat().st_uid
     monkeypatch.setattr("os.geteuid", lambda: owner + 1)
-    with pytest.raises(UserError, match=rf"owner of .*, user {owner}, .* got user {owner + 1}; .*sudo -u '#{owner}'"):
+    with pytest.raises(UserError, match=rf"by {user(owner)}, the owner of .* got {user(owner + 1)}; sudo"):
         list(init(kit, None, ["cam3=v04"]))
     assert len(load_kit(kit, "fleet").hosts) == 2
     assert main(["fleet", "check", str(kit / "hosts" / "cam1")]) == 1
-    assert re.search(rf"WRONG user +{owner + 1} asks, the folder is {owner}'s", capsys.readouterr().out)
+    assert re.search(rf"WRONG user +{user(owner + 1)} asks, the folder is {user(owner)}'s", capsys.readouterr().out)
 
 
 def test_a_folder_that_cannot_be_read_is_said_to_be_anothers(kit, monkeypatch):
@@ -576,7 +576,8 @@ class Quiet(FleetCommand):
         return json.dumps({"runs": [{"status": "running" if self.asked <= self.times else self.ends}]})
 
 
-def test_a_run_is_followed_to_its_end_though_flower_stops_telling_of_it(tmp_path):
+def test_a_run_is_followed_to_its_end_though_flower_stops_telling_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(place, "A_MINUTE", 0.1)
     record = Record(tmp_path / "run", "", {})
     assert Quiet(2, "finished:completed").follow("1", tmp_path / "run")[0] == "said 3"
     record.close()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from simulations.fleet.checks.finding import Finding
 from simulations.fleet.checks.host import admission, recordings
-from simulations.fleet.checks.machine import disk, environment, private, user, versions
+from simulations.fleet.checks.machine import asker, disk, environment, private, versions
 from simulations.fleet.checks.network import network
 from simulations.fleet.checks.server import authority_key, hosts
 from simulations.fleet.kit import Kit
@@ -21,7 +21,7 @@ def check(kit: Kit, overrides: Sequence[str]) -> Iterator[Finding]:
     overrides  name the data whose recordings a host should have, such as data=nw_ucla.
     """
     yield versions(kit)
-    yield user(kit)
+    yield asker(kit)
     settings = yield from environment(kit)
     yield private(kit.folder / ("key" if kit.role == "host" else "server.key"))
     reached = yield from network(kit)

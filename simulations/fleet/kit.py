@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import platform
+import pwd
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -146,6 +147,14 @@ def hosts_from(texts: Sequence[str], known: Sequence[Host], drop: Sequence[str] 
     if not hosts:
         raise UserError("expected at least one host, got none; add --host NAME=VIEW.")
     return tuple(hosts.values())
+
+
+def user(number: int) -> str:
+    """A user as `sudo -u` takes one: by name where there is one."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"'#{number}'"
 
 
 def versions_here() -> dict[str, str]:

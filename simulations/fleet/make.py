@@ -28,7 +28,17 @@ from simulations.fleet.certificates import (
     read_certificate,
 )
 from simulations.fleet.keys import make_key
-from simulations.fleet.kit import GATE_PORT, LINK_PORT, Host, Kit, hosts_from, load_kit, server_from, versions_here
+from simulations.fleet.kit import (
+    GATE_PORT,
+    LINK_PORT,
+    Host,
+    Kit,
+    hosts_from,
+    load_kit,
+    server_from,
+    user,
+    versions_here,
+)
 from simulations.fleet.scripts import environment_file, flower_config, host_files, server_files
 from simulations.flwr_command import PROGRAMS
 
@@ -80,8 +90,8 @@ def _refuse_a_stranger(folder: Path) -> None:
         owner = folder.stat().st_uid
         if owner != os.geteuid():
             raise UserError(
-                f"expected to be run by the owner of {folder}, user {owner}, since what it makes is for its maker "
-                f"alone, got user {os.geteuid()}; run it as that one (sudo -u '#{owner}')."
+                f"expected to be run by {user(owner)}, the owner of {folder}, since what it makes is for its maker "
+                f"alone, got {user(os.geteuid())}; sudo -u {user(owner)} may run it."
             )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from clients.warm import socket_path
 from fedkd.errors import UserError
 from simulations.fleet.checks.finding import Finding
-from simulations.fleet.kit import Kit, versions_here
+from simulations.fleet.kit import Kit, user, versions_here
 from simulations.fleet.scripts import read_environment
 
 _ENOUGH = 1e9  # bytes on the disk: a Flower home, logs, students
@@ -33,10 +33,11 @@ def _counts(name: str, text: str) -> str:
     return text.rpartition(".")[0] if name == "python" else text.partition("+")[0]
 
 
-def user(kit: Kit) -> Finding:
-    """Whoever runs the scripts, whose permissions count: another user's may be more, as root's, or less."""
+def asker(kit: Kit) -> Finding:
+    """The user that asks should be the one that runs the scripts: another may do more, as root, or less."""
     owner, here = kit.folder.stat().st_uid, os.geteuid()
-    says = f"is the folder's, {here}" if owner == here else f"{here} asks, the folder is {owner}'s; sudo -u '#{owner}'"
+    whose = f"the folder is {user(owner)}'s"
+    says = whose if owner == here else f"{user(here)} asks, {whose}; ask as that one, sudo -u {user(owner)}"
     return Finding("user", owner == here, says)
 
 

@@ -129,6 +129,8 @@ def _beside_the_gate(kit: Kit) -> Finding:
     try:
         with socket.create_connection((kit.server, kit.link_port), timeout=_A_MOMENT):
             pass
+    except socket.gaierror:
+        return Finding(what, None, f"{kit.server} is not known here")
     except OSError:
         return Finding(what, True, "the SuperLink's own is shut from here")
     says = f"anybody may start runs if that is the SuperLink: nothing but the gate may be open at {kit.server}"
