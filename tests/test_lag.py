@@ -47,7 +47,7 @@ from fedkd.wire import address
 from simulations.host_grid import HostGrid
 from simulations.identity import become_server, new_run
 from strategies.lag import PAIR, Lag
-from strategies.ledger import Ledger
+from strategies.ledger import EXAM, Ledger
 from strategies.post import Post
 from strategies.roster import Roster, muster
 
@@ -251,9 +251,9 @@ def test_a_clock_that_jumps_leaves_no_reply_too_many(grid: OneHost) -> None:
     assert [reply.has_error() for reply in grid.came] == [True] and is_answered(grid) and not grid.ready()
 
 
-def exchange(post: Post, grid: OneHost, round: int, kind: str = "train") -> bool:
+def exchange(post: Post, grid: OneHost, round: int, kind: str = "train", all: bool = False) -> bool:
     """Whether the view answers in time."""
-    post.sort(grid.send_and_receive(post.send(grid, kind, round, {"v01": {}}, {"round": round})))
+    post.sort(grid.send_and_receive(post.send(grid, kind, round, {"v01": {}}, {"round": round}, all=all)))
     post.late(grid)
     return not post.exchange.lost
 
@@ -273,7 +273,18 @@ def test_a_host_that_lags_is_brought_into_step(way, grid: OneHost) -> None:
 def test_a_host_that_lags_is_known_by_any_message(kind: str, grid: OneHost) -> None:
     post = Post(Roster({"v01": NODE}), Ledger(), "run")
     over_at_confirmation(grid)
-    assert [exchange(post, grid, 0, kind) for _ in range(4)] == [False, False, True, True]
+    assert [exchange(post, grid, 0, kind, all=True) for _ in range(4)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_host_that_lags_is_brought_into_step_amid_exams(way, grid: OneHost) -> None:
+    """It is held neither for a round nor for an exam: what it is still at it answers with the next message only."""
+    post = Post(muster(grid, ["v01"], together=False, patience=0.1, announce=str), Ledger(), "run")
+    way(grid)
+    kinds = [(round, kind) for round in range(1, 6) for kind in ("train", "evaluate")]
+    with pytest.warns(Remark, match=rf"node {NODE} \(v01\) .* restart it if it lasts"):
+        in_time = [exchange(post, grid, round if kind == "train" else EXAM, kind) for round, kind in kinds]
+    assert in_time == [False, False] + 8 * [True]
 
 
 def test_a_host_that_lags_from_the_start_takes_part(grid: OneHost) -> None:
