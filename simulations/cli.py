@@ -34,6 +34,7 @@ from simulations.screen import screen
 from simulations.serve import drop_memories
 from simulations.settings import settings
 from simulations.sweep import jobs_for, outcomes, what_differs
+from strategies import checkpoint
 from strategies.app import ENDING_SECONDS
 
 
@@ -179,6 +180,9 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
     if more or multirun:
         raise UserError("resume= goes on with one run; give each its own command.")
     folder = only_run(result).absolute()  # a ServerApp or an actor may work in another directory
+    if held(folder):
+        print(f"fedkd: a run is at work in {folder}; waits half a minute for it to end.", file=sys.stderr)
+        holding(folder, AT_WORK.format(folder=folder), ENDING_SECONDS).close()
     summary = summary_of(folder)  # the rest of the record may be lost: the run goes by its checkpoint
     if summary["status"] == "finished":
         print(f"fedkd: the run in {folder} is finished already.", file=sys.stderr)
@@ -186,9 +190,6 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
     else:
         if "overrides" not in summary:
             raise UserError(f"the run in {folder} was made by an older fedkd, which could not go on; start it anew.")
-        if held(folder):
-            print(f"fedkd: a run is at work in {folder}; waits half a minute for it to end.", file=sys.stderr)
-            holding(folder, AT_WORK.format(folder=folder), ENDING_SECONDS).close()
         others = [word for word in words if not word.startswith("resume=")]
         elsewhere = any(word.startswith("place=") and word != f"place={summary['place']}" for word in others)
         recorded = [w for w in summary["overrides"] if not (elsewhere and w.startswith(("place=", "place.")))]
@@ -201,6 +202,7 @@ def _resume(words: Sequence[str], *, multirun: bool) -> int:
 def _tidy(folder: Path) -> None:
     """Do what a finished run that was killed just after its end had yet to do."""
     if os.access(folder, os.W_OK):
+        checkpoint.tidy(folder / "checkpoint")
         drop_memories(folder)
         if not (folder / "report.html").exists():
             report(read(folder), ())

@@ -206,20 +206,19 @@ def room(address: str, configs: Sequence[DictConfig]) -> int:
 
 
 def _why_not(call: Any, answered: Sequence[Any]) -> str:
-    """Why the actor that was called is not there; "" where it is, or has not answered yet."""
+    """Why the actor that was called cannot start; "" where it can, or has not answered yet."""
     if call in answered:
         try:
             ray.get(call)
-        except ray.exceptions.RayError as error:
-            return _ended(error)
+        except ray.exceptions.RayActorError as error:
+            return _unable(error)
     return ""
 
 
-def _ended(error: BaseException) -> str:
-    """What became of an actor, in one line: Ray's own text has twenty."""
-    if not getattr(error, "actor_init_failed", False):
-        return "ended"
-    return f"cannot start: {str(error).strip().splitlines()[-1].strip()}"
+def _unable(error: BaseException) -> str:
+    """Why an actor cannot start, in one line (Ray's own text has twenty); "" of one that did, and is started again."""
+    last = str(error).strip().splitlines()[-1].strip()
+    return f"cannot start: {last}" if getattr(error, "actor_init_failed", False) else ""
 
 
 def _pass_on(asked: Future[Message], future: Future[Message]) -> None:
@@ -227,7 +226,7 @@ def _pass_on(asked: Future[Message], future: Future[Message]) -> None:
     if error is None:
         future.set_result(asked.result())
     elif isinstance(error, ray.exceptions.RayActorError):
-        future.set_exception(ConnectionError(f"the host's actor {_ended(error)}"))
+        future.set_exception(ConnectionError(f"the host's actor {_unable(error) or 'ended'}"))
     else:
         future.set_exception(error)
 

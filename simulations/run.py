@@ -42,7 +42,7 @@ def run_one(
     views = build(cfg.data).view_names()
     settings = {key: value for key, value in cfg.place.items() if key not in ("name", "run")}
     try:
-        build(cfg.place.run)(as_string(list(dict.fromkeys([*overrides, *absolute]))), folder, len(views), **settings)
+        build(cfg.place.run)(as_string(_once([*overrides, *absolute])), folder, len(views), **settings)
     except BaseException:
         if os.access(folder, os.F_OK):  # a fleet's may be another user's
             begun = os.access(folder / "summary.json", os.F_OK)
@@ -50,6 +50,11 @@ def run_one(
             print(f"{WHAT_IS_LEFT} {folder}{goes_on}", file=sys.stderr)
         raise
     return folder
+
+
+def _once(words: Sequence[str]) -> list[str]:
+    """Each word where it was said last, which is where it counts: a run that goes on has said some before."""
+    return list(reversed(dict.fromkeys(reversed(words))))
 
 
 def report(result: Result, others: Iterable[Result]) -> None:

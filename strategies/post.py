@@ -51,7 +51,7 @@ class Post:
         self._files: dict[int, Record] = {}
         self._asked: Mapping[str, bool | int | str] = {}
         self._wished: Mapping[str, Mapping[str, bool]] = {}
-        self._all = False
+        self._to_all = False
         self._numbers = count(1)
         self._waiting: list[Sent] = []
         self._older: list[Sent] = []
@@ -83,13 +83,13 @@ class Post:
         asked: Mapping[str, bool | int | str],
         wished: Mapping[str, Mapping[str, bool]] | None = None,
         *,
-        all: bool = False,
+        to_all: bool = False,
     ) -> list[Message]:
         """Begin an exchange: one message for each host that serves a view of `told`, booked under `round`.
 
         asked   what every message says of itself.
         wished  what is asked of each view beside it; a host with several is asked for what one of them is.
-        all     of the hosts, those too that are still at an earlier round or exam.
+        to_all  to hosts, too, that are still at an earlier round or exam.
 
         Whoever calls sends them. What follows them to hosts that lag is sent here: it was made after them, and a
         SuperLink hands out what there is in the order in which it was made.
@@ -98,7 +98,7 @@ class Post:
         self._now = max(self._now, round)
         self.hear(grid)
         self._kind, self._round, self._told, self._asked, self._wished = kind, round, told, asked, wished or {}
-        self._all = all
+        self._to_all = to_all
         self._files = {}
         self.exchange, self._waiting = Exchange.among(told), []
         written = self._write(list(told))
@@ -196,7 +196,7 @@ class Post:
 
     def _still_at(self, node: int, served: Sequence[str]) -> int:
         """The earlier round, or EXAM, that a host must answer before it gets this exchange's message; 0: none."""
-        if self._all:
+        if self._to_all:
             return 0
         if self._kind == EXAMINE:
             return self._pace.still_at_exam(node, self._older)

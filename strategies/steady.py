@@ -84,13 +84,16 @@ def _patient(ask: Callable[P, T]) -> Callable[P, T]:
 
 
 def _unshaken(look: Callable[P, Iterable[Message]]) -> Callable[P, Iterable[Message]]:
-    """The same look for answers; one that cannot be read is lost, with those that came beside it, and ends no run."""
+    """The same look for answers. One that cannot be read ends no run.
+
+    It is lost, with those that came beside it, and the next look says so of each.
+    """
 
     @wraps(look)
     def unshaken(*args: P.args, **kwargs: P.kwargs) -> Iterable[Message]:
         try:
             return look(*args, **kwargs)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, MemoryError):
             raise
         except Exception as error:  # of reading bytes, which may be any
             remark(f"answers were lost, as one of them is none of Flower's: {reason_of(error)}")

@@ -204,7 +204,7 @@ class ViewStrategy(Strategy):
         asked = {"round": server_round} | ({"save_to": self.setting.save_to} if last and self.setting.save_to else {})
         self._grid = grid
         told = {view: self.remind(arrays) for view in self.examined}
-        return self.setting.post.send(grid, EXAMINE, EXAM, told, asked, all=last)
+        return self.setting.post.send(grid, EXAMINE, EXAM, told, asked, to_all=last)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Every view's marks and its teacher's, and the marks of the views fused."""

@@ -76,6 +76,8 @@ def test_a_superlink_that_is_open_beside_the_gate_is_found(kit, monkeypatch):
     with socket.create_server(("127.0.0.1", kit.link_port)):
         assert found(asked)[own].ok, "it is on the loopback alone"
     with socket.create_server(("0.0.0.0", kit.link_port)):
+        assert found(asked)[own].ok is None, "a name that is the loopback here tells nothing"
+        monkeypatch.setattr(checks, "_is_here_alone", lambda address: address != "127.0.0.2")
         assert str(found(asked)[own]).endswith("nothing but the gate may be open at 127.0.0.2")
 
 

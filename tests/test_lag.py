@@ -251,9 +251,9 @@ def test_a_clock_that_jumps_leaves_no_reply_too_many(grid: OneHost) -> None:
     assert [reply.has_error() for reply in grid.came] == [True] and is_answered(grid) and not grid.ready()
 
 
-def exchange(post: Post, grid: OneHost, round: int, kind: str = "train", all: bool = False) -> bool:
+def exchange(post: Post, grid: OneHost, round: int, kind: str = "train", to_all: bool = False) -> bool:
     """Whether the view answers in time."""
-    post.sort(grid.send_and_receive(post.send(grid, kind, round, {"v01": {}}, {"round": round}, all=all)))
+    post.sort(grid.send_and_receive(post.send(grid, kind, round, {"v01": {}}, {"round": round}, to_all=to_all)))
     post.late(grid)
     return not post.exchange.lost
 
@@ -273,7 +273,7 @@ def test_a_host_that_lags_is_brought_into_step(way, grid: OneHost) -> None:
 def test_a_host_that_lags_is_known_by_any_message(kind: str, grid: OneHost) -> None:
     post = Post(Roster({"v01": NODE}), Ledger(), "run")
     over_at_confirmation(grid)
-    assert [exchange(post, grid, 0, kind, all=True) for _ in range(4)] == [False, False, True, True]
+    assert [exchange(post, grid, 0, kind, to_all=True) for _ in range(4)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -64,6 +64,17 @@ def test_one_plain_line_a_round_where_there_is_no_terminal(tmp_path: Path) -> No
     assert "\x1b" not in said(screen)
 
 
+def test_of_a_run_that_goes_on_the_new_rounds_are_told(tmp_path: Path) -> None:
+    record_run(tmp_path / "run", end="running")
+    screen = console(terminal=False)
+    record = Record.again(tmp_path / "run")
+    with watch(record.folder, screen):
+        record_round(record, 3, [])
+        until(lambda: "round 3/3" in said(screen))
+    record.close()
+    assert [text.split("  ")[0] for text in said(screen).splitlines()] == ["round 3/3"]
+
+
 def test_on_a_terminal_the_panel_vanishes(tmp_path: Path) -> None:
     screen = console(terminal=True)
     follow(tmp_path / "run", tmp_path / "model", screen)

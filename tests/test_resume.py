@@ -145,8 +145,11 @@ def test_a_run_killed_while_it_writes_the_last_answers_ends_with_the_same_bits(
 def test_a_run_killed_after_its_end_is_tidied_up(tmp_path: Path) -> None:
     folder = run(tmp_path, *WORDS)
     (folder / "checkpoint" / "cameras").mkdir()
+    begun = folder / "checkpoint" / "beginning.safetensors"
+    begun.touch()
     assert not (folder / "report.html").exists()
     assert main(["run", f"resume={folder}"]) == 0
+    assert not begun.exists()
     assert (folder / "report.html").exists() and not (folder / "checkpoint" / "cameras").exists()
 
 
@@ -225,6 +228,17 @@ def test_runs_that_are_killed_at_any_moment_all_end_the_same(tmp_path: Path) -> 
         run_one(told["overrides"], folder=rounds.parent)
         assert ends(rounds.parent) == calm, f"killed after round {done}"
     print(f"{KILLS} kills, by the number of rounds done: {dict(sorted(killed_after.items()))}")
+
+
+def test_what_is_said_last_counts_where_a_run_goes_on_more_than_once(tmp_path: Path) -> None:
+    folder = killed(tmp_path, 12, "timeout=60")
+    for seconds in (120, 60):
+        with pytest.MonkeyPatch.context() as patch:
+            kill_at(patch, 9)
+            with pytest.raises(Killed):
+                main(["run", f"resume={folder}", f"timeout={seconds}"])
+        assert load(summary(folder)["overrides"]).timeout == seconds
+        memory.forget(os.getpid())
 
 
 def test_a_finished_run_is_shown_and_not_run_again(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def train(post: Post, grid: TwoHosts, round: int, **wishes: bool) -> list[int]:
 
 
 def sits_an_exam(post: Post, grid: TwoHosts, last: bool = True) -> bool:
-    messages = post.send(grid, "evaluate", EXAM, {"v01": {}, "v02": {}}, {"round": 1}, all=last)
+    messages = post.send(grid, "evaluate", EXAM, {"v01": {}, "v02": {}}, {"round": 1}, to_all=last)
     post.sort(grid.send_and_receive(messages, timeout=TIMEOUT))
     return "v01" in post.exchange.letters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import ssl
 import time
@@ -123,12 +124,17 @@ def _gate(client: httpx.Client) -> Finding:
     return Finding("gate", shut, says)
 
 
+def _is_here_alone(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
+
+
 def _beside_the_gate(kit: Kit) -> Finding:
     """Can the SuperLink's own port be reached by the server's name? A door beside the gate lets everybody in."""
     what = f"port {kit.link_port}"
     try:
-        with socket.create_connection((kit.server, kit.link_port), timeout=_A_MOMENT):
-            pass
+        with socket.create_connection((kit.server, kit.link_port), timeout=_A_MOMENT) as link:
+            if _is_here_alone(link.getpeername()[0]):
+                return Finding(what, None, f"here {kit.server} is this machine's loopback; ask on a host")
     except socket.gaierror:
         return Finding(what, None, f"{kit.server} is not known here")
     except OSError:
