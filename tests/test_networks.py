@@ -218,6 +218,28 @@ def test_a_camera_whose_power_is_cut_at_any_moment_costs_rounds_and_comes_back(
 @needs_namespaces
 @pytest.mark.fleet
 @pytest.mark.slow
+def test_a_camera_whose_power_is_cut_while_it_trains_goes_on_from_its_disk(network: Network, begin, kit: Path) -> None:
+    """Of a view with so many clips that a round of it takes seconds."""
+    fleet = Fleet(network, kit, VIEWS)
+    fleet.start()
+    log = kit / "hosts" / "cam2" / "supernode.log"
+    words = ("data.clips=4000", "rounds=20", "speak_after=2", "evaluate_every=20", "timeout=15", "min_views=2")
+    process, folder = begin(fleet, *words)
+    fleet.wait_for(lambda: log.read_text().count("Receiving: train") == 3, "the third round")
+    time.sleep(1.5)
+    assert log.read_text().count("Sending: train") == 2, "it is at work"
+    power_cut(fleet, "cam2")
+    fleet.wait_for(lambda: fleet.online() == set(VIEWS), "cam2 back", 240)
+    assert process.wait(timeout=600) == 0
+    told, status = summary(folder()), statuses(folder())
+    counted_once(folder(), 20)
+    assert told["status"] == "finished" and status[3, "v02"] != "ok" and status[20, "v02"] == "ok"
+    assert not [failure for failure in told["failures"] if "anew" in failure["reason"] or "lost" in failure["reason"]]
+
+
+@needs_namespaces
+@pytest.mark.fleet
+@pytest.mark.slow
 @needs_a_clock
 def test_a_host_whose_clock_jumps_is_shut_out_until_it_is_right(
     network: Network, begin, kit: Path, tmp_path: Path
